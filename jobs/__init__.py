@@ -1,0 +1,1 @@
+"""All behavior of the platform; nothing here imports airflow."""
