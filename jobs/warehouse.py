@@ -1,0 +1,106 @@
+"""The way every module reaches Postgres: connect, read SQL files into frames, run them, lock."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.pool import NullPool
+
+SQL = Path(__file__).parents[1] / "sql"
+
+
+class AlreadyRunning(RuntimeError):
+    """Another run holds the lock of the same job and day."""
+
+
+def engine(url: str) -> Engine:
+    """Return an engine for ``url``; any postgres scheme will do, the driver is psycopg 3."""
+    parsed = make_url(re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url))
+    return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 10})
+
+
+def adbc_uri(handle: Engine) -> str:
+    """Return ``handle``'s address, password included, as libpq understands it."""
+    return handle.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def sql_file(path: str) -> str:
+    """Return the text of one file under sql/ (one statement)."""
+    return (SQL / path).read_text()
+
+
+def numbered(statement: str, values: dict[str, object]) -> tuple[str, list[object]]:
+    """Return ``statement`` with $1, $2 ... for its :names, and the values in that order.
+
+    Raises:
+        ValueError: if the names in the statement are not those of ``values``.
+    """
+    compiled = text(statement).compile(dialect=postgresql.asyncpg.dialect())
+    names = list(compiled.positiontup or [])
+    if set(names) != set(values):
+        raise ValueError(f"SQL needs {sorted(set(names))}, was given {sorted(values)}")
+    return str(compiled), [values[name] for name in names]
+
+
+def read_arrow(handle: Engine, path: str, **values: object) -> pa.Table:
+    """Run one file under sql/ with its parameters and return its rows as an Arrow table."""
+    statement, ordered = numbered(sql_file(path), values)
+    with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, ordered)
+        return cursor.fetch_arrow_table()
+
+
+def read_sql(handle: Engine, path: str, **values: object) -> pd.DataFrame:
+    """Run one file under sql/ with its parameters and return its rows (Arrow all the way)."""
+    return read_arrow(handle, path, **values).to_pandas()
+
+
+def execute(connection: Connection, path: str, **values: object) -> int:
+    """Run one file under sql/ in the caller's transaction and return the rows it touched.
+
+    Raises:
+        ValueError: if the names in the file are not those of ``values``.
+    """
+    clause = text(sql_file(path))
+    if set(clause._bindparams) != set(values):
+        raise ValueError(f"{path} needs {sorted(clause._bindparams)}, was given {sorted(values)}")
+    return connection.execute(clause, values).rowcount
+
+
+def rows(connection: Connection, statement: str, **values: object) -> list[dict[str, Any]]:
+    """Return the rows of a small query as dictionaries."""
+    return [dict(row) for row in connection.execute(text(statement), values).mappings()]
+
+
+@contextmanager
+def only_run(handle: Engine, job: str, as_of: date) -> Iterator[None]:
+    """Hold the advisory lock of (job, as_of) while the block runs.
+
+    Raises:
+        AlreadyRunning: if another process holds it; it names the database session.
+    """
+    keys = {"job": job, "day": as_of.toordinal()}
+    with handle.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        taken = connection.execute(
+            text("select pg_try_advisory_lock(hashtext(:job), :day)"), keys
+        ).scalar_one()
+        if not taken:
+            raise AlreadyRunning(
+                f"{job} {as_of}: another run of the same day is at work; "
+                "wait for it to end, or stop it, then rerun"
+            )
+        yield
+
+
+def airflow_run_id() -> str | None:
+    """Return the Airflow run this process works for, or None when run by hand."""
+    return os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
