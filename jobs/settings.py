@@ -1,0 +1,63 @@
+"""Settings: the environment first, then the file that ``make up`` writes into the state folder."""
+
+import os
+import shlex
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def state_dir() -> Path:
+    """Return the folder that holds everything the platform keeps on this machine."""
+    return Path(os.environ.get("NIGHTSHIFT_STATE") or ROOT / ".state").resolve()
+
+
+def env_file() -> Path:
+    """Return the file of ``NAME='value'`` lines that a shell can read as well."""
+    return state_dir() / "env"
+
+
+def read_env_file() -> dict[str, str]:
+    """Return what the state folder's env file says; empty where nothing was set up yet."""
+    try:
+        lines = env_file().read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {name: "".join(shlex.split(value)) for name, _, value in pairs}
+
+
+def setting(name: str, default: str | None = None) -> str:
+    """Return the value of ``name``: environment, then env file, then ``default``.
+
+    Raises:
+        LookupError: if it is nowhere and there is no default.
+    """
+    value = os.environ.get(name) or read_env_file().get(name) or default
+    if value is None:
+        raise LookupError(
+            f"{name} is neither in the environment nor in {env_file()}: "
+            f"set it, or run `make up` to make a platform on this machine"
+        )
+    return value
+
+
+def app_url() -> str:
+    """Return the URL of the product's database, which the platform only reads."""
+    return setting("AIRFLOW_CONN_APP")
+
+
+def warehouse_url() -> str:
+    """Return the URL of the warehouse, as the role the jobs run under."""
+    return setting("AIRFLOW_CONN_WAREHOUSE")
+
+
+def source_tz() -> ZoneInfo:
+    """Return the zone in which source times without one are read."""
+    return ZoneInfo(setting("SOURCE_TZ", "UTC"))
+
+
+def pages_dir() -> Path:
+    """Return the folder of static pages (validation results, pictures), served by ``make up``."""
+    return Path(setting("NIGHTSHIFT_PAGES", str(state_dir() / "pages")))
