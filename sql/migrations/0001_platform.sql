@@ -33,10 +33,11 @@ alter default privileges in schema bi grant select on tables to bi_reader, night
 -- What each run loaded --------------------------------------------------------------------------
 
 create table ops.load (
+    load_id       bigint generated always as identity primary key,
     table_name    text        not null,
     event_day     date        not null,
     as_of         date        not null,
-    mode          text        not null check (mode in ('nightly', 'range', 'late', 'reload')),
+    mode          text        not null check (mode in ('nightly', 'range', 'late', 'reload', 'absent')),
     rows_read     bigint      not null check (rows_read >= 0),
     rows_loaded   bigint      not null check (rows_loaded >= 0),
     duplicates    bigint      not null check (duplicates >= 0),
@@ -45,14 +46,14 @@ create table ops.load (
     checksum      numeric     not null,
     seconds       real        not null,
     airflow_run_id text,
-    loaded_at     timestamptz not null default clock_timestamp(),
-    primary key (table_name, event_day, as_of)
+    loaded_at     timestamptz not null default clock_timestamp()
 );
-comment on table ops.load is 'One row per table, event day and extraction that changed it';
+create index load_by_day on ops.load (table_name, event_day, load_id);
+comment on table ops.load is 'One row per table, event day and extraction that changed it; the last one describes the day';
 comment on column ops.load.table_name is 'Table under raw';
 comment on column ops.load.event_day is 'UTC day of the events';
 comment on column ops.load.as_of is 'The extraction that wrote it; rows carry it as known_from';
-comment on column ops.load.mode is 'nightly, range (history), late (differences found later) or reload';
+comment on column ops.load.mode is 'nightly, range (history), late (differences found later), reload (older days, asked for) or absent (the owner has no such table)';
 comment on column ops.load.rows_read is 'Rows of that day in the source, duplicates included';
 comment on column ops.load.rows_loaded is 'Rows this extraction added to raw';
 comment on column ops.load.duplicates is 'Exact duplicates dropped (counted in raw.*.copies)';

@@ -178,7 +178,8 @@ create table feature.purchase_day (
     tied_campaigns bigint[] not null
 );
 create index purchase_day_by_client on feature.purchase_day (client_id);
-create index purchase_day_by_day on feature.purchase_day using brin (event_day) with (pages_per_range = 16);
+create index purchase_day_by_day on feature.purchase_day using brin (event_day, known_from) with (pages_per_range = 16);
+create index purchase_day_closed on feature.purchase_day (known_to) where known_to < 'infinity';
 comment on table feature.purchase_day is 'Purchases by client and day; holds for as_of D when event_day < D and known_from <= D < known_to';
 
 create table feature.message_day (
@@ -197,7 +198,8 @@ create table feature.message_day (
     hard_bounces integer not null,
     soft_bounces integer not null
 );
-create index message_day_by_day on feature.message_day using brin (event_day) with (pages_per_range = 16);
+create index message_day_by_day on feature.message_day using brin (event_day, known_from) with (pages_per_range = 16);
+create index message_day_closed on feature.message_day (known_to) where known_to < 'infinity';
 comment on table feature.message_day is 'Message events by client, day and channel; versions as in purchase_day';
 
 create table feature.event_day (
@@ -208,7 +210,8 @@ create table feature.event_day (
     known_to   date    not null default 'infinity',
     events     integer not null
 );
-create index event_day_by_day on feature.event_day using brin (event_day) with (pages_per_range = 16);
+create index event_day_by_day on feature.event_day using brin (event_day, known_from) with (pages_per_range = 16);
+create index event_day_closed on feature.event_day (known_to) where known_to < 'infinity';
 comment on table feature.event_day is 'Shop events by client, day and type; versions as in purchase_day';
 
 create table feature.client_life (
