@@ -1,0 +1,242 @@
+"""Incidents: what broke, what still serves, what depends on it, what to type."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs import warehouse
+
+ERROR_LINES = 12
+ERROR_CHARACTERS = 2000
+HIDDEN = "***"
+SECRET_NAME = re.compile(r"(PASSWORD|SECRET|TOKEN|_KEY|WEBHOOK_URL)$")
+SHORTEST_SECRET = 8
+# What stands before the @ of an address, and what follows password= in a libpq string.
+IN_ADDRESS = re.compile(r"(?<=://)([^\s:/@]*):([^\s@]*)(?=@)")
+IN_SETTING = re.compile(r"(?i)\b((?:password|passwd|secret|token)\s*[=:]\s*)('[^']*'|[^\s,;&]+)")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What whoever saw a task fail knows about it.
+
+    Attributes:
+        dag_id: DAG.
+        task_id: task; one of a mapped task carries its index, ``score[3]``.
+        as_of: day of the run; None where a manual run has none.
+        error: the error in words, secrets and all.
+        makes: tables, with schema, that this task or one after it would have written.
+        needs: tables, with schema, that the task reads.
+        airflow_run_id: Airflow run.
+        log_url: the task's log.
+    """
+
+    dag_id: str
+    task_id: str
+    as_of: date | None
+    error: str
+    makes: Sequence[str] = ()
+    needs: Sequence[str] = ()
+    airflow_run_id: str | None = None
+    log_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A row of ops.incident, less its times."""
+
+    dag_id: str
+    task_id: str
+    as_of: date | None
+    airflow_run_id: str | None
+    error: str
+    log_url: str | None
+    still_serves: str
+    depends: str
+    rerun_command: str
+
+
+def open_incident(engine: Engine, failure: Failure) -> Incident:
+    """Store ``failure`` as the open incident of its task and day, and return it.
+
+    One open row per DAG, task and day: failing again brings it up to date.
+    """
+    with engine.begin() as connection:
+        incident = describe(connection, failure)
+        values = asdict(incident)
+        connection.execute(
+            text("select pg_advisory_xact_lock(hashtextextended(:one, 0))"),
+            {"one": f"incident {failure.dag_id} {failure.task_id} {failure.as_of}"},
+        )
+        if not warehouse.execute(connection, "incidents/update_open.sql", **values):
+            warehouse.execute(connection, "incidents/insert.sql", **values)
+    return incident
+
+
+def resolve(engine: Engine, dag_id: str, as_of: date | None, task_id: str | None = None) -> int:
+    """Close the open incidents of one task, or of a DAG's whole day; return how many."""
+    with engine.begin() as connection:
+        return warehouse.execute(
+            connection, "incidents/resolve.sql", dag_id=dag_id, as_of=as_of, task_id=task_id
+        )
+
+
+def describe(connection: Connection, failure: Failure) -> Incident:
+    """Return the incident of ``failure``: it looks up what readers see meanwhile."""
+    served = warehouse.rows(
+        connection,
+        warehouse.sql_file("incidents/serving.sql"),
+        tables=list(failure.makes),
+        as_of=failure.as_of,
+    )
+    loaded = warehouse.rows(
+        connection,
+        warehouse.sql_file("incidents/newest_days.sql"),
+        tables=raw_names(failure.makes),
+    )
+    error = first_lines(without_secrets(failure.error))
+    if failure.as_of is not None:
+        missing = missing_days(connection, failure.as_of, raw_names(failure.needs))
+        error = "\n".join([error, *missing])
+    return Incident(
+        dag_id=failure.dag_id,
+        task_id=failure.task_id,
+        as_of=failure.as_of,
+        airflow_run_id=failure.airflow_run_id,
+        error=error,
+        log_url=failure.log_url,
+        still_serves="\n".join([*map(loaded_line, loaded), *map(serving_line, served)])
+        or "every published table, as before: this task publishes nothing",
+        depends=depends_line(failure, served),
+        rerun_command=rerun_command(failure.dag_id, failure.task_id, failure.as_of),
+    )
+
+
+def undescribed(failure: Failure, reason: SQLAlchemyError) -> Incident:
+    """Return the incident of ``failure`` when the warehouse can't be asked."""
+    why = first_lines(without_secrets(str(reason.__cause__ or reason)), lines=1)
+    return Incident(
+        dag_id=failure.dag_id,
+        task_id=failure.task_id,
+        as_of=failure.as_of,
+        airflow_run_id=failure.airflow_run_id,
+        error=first_lines(without_secrets(failure.error)),
+        log_url=failure.log_url,
+        still_serves=f"unknown, and this incident is not stored: the warehouse says: {why}",
+        depends=depends_line(failure, []),
+        rerun_command=rerun_command(failure.dag_id, failure.task_id, failure.as_of),
+    )
+
+
+def missing_days(connection: Connection, as_of: date, tables: Sequence[str]) -> list[str]:
+    """Return one sentence per table (under raw) whose day before ``as_of`` is not loaded."""
+    missing = warehouse.rows(
+        connection,
+        warehouse.sql_file("incidents/days_missing.sql"),
+        tables=list(tables),
+        as_of=as_of,
+    )
+    return [
+        f"raw.{row['table_name']} {row['event_day']}: not loaded for as_of {as_of} "
+        f"(newest day: {row['newest_day'] or 'none'}); run its extraction for {as_of}"
+        for row in missing
+    ]
+
+
+def loaded_line(row: dict[str, Any]) -> str:
+    """Return how far a raw table is loaded, in words."""
+    if row["newest_day"] is None:
+        return f"raw.{row['table_name']} has no day yet"
+    return f"raw.{row['table_name']} is complete up to {row['newest_day']}"
+
+
+def serving_line(row: dict[str, Any]) -> str:
+    """Return what a result table's readers see now, in words."""
+    if row["newest_as_of"] is None:
+        return f"{row['table_name']} was never published: its readers see no rows"
+    serves = (
+        f"{row['table_name']} serves {row['newest_as_of']} "
+        f"({row['rows']:,} rows, {row['model_version']})"
+    )
+    return f"{serves}; this day itself is published" if row["day_published"] else serves
+
+
+def depends_line(failure: Failure, served: Sequence[dict[str, Any]]) -> str:
+    """Return who waits for the failed task, in words."""
+    day = failure.as_of or "this day"
+    jobs = sorted({row["job"] for row in served if not row["made_here"]})
+    views = [row["table_name"].replace("result.", "bi.", 1) for row in served if row["made_here"]]
+    lines = [f"{job} of {day} waits for it" for job in jobs]
+    lines += [f"readers of {view} see no {day} until it is mended" for view in views]
+    if lines:
+        return "\n".join(lines)
+    return f"unknown; it makes {', '.join(failure.makes)}" if failure.makes else "nothing"
+
+
+def rerun_command(dag_id: str, task_id: str, as_of: date | None) -> str:
+    """Return what on-call types: the failed task and all after it, or the same without Airflow."""
+    if as_of is None:
+        return f"airflow dags trigger {dag_id} --logical-date YYYY-MM-DD"
+    task = task_id.partition("[")[0].replace(".", r"\.")
+    return (
+        f"airflow tasks clear {dag_id} --task-regex '^{task}$' --downstream "
+        f"--start-date {as_of} --end-date {as_of} --yes\n"
+        f"python -m jobs run {dag_id} --as-of {as_of}"
+    )
+
+
+def message(incident: Incident, advice: str = "") -> str:
+    """Return the incident as the text that on-call receives.
+
+    Args:
+        incident: what happened.
+        advice: the "If it fails" line of the DAG's docs.
+    """
+    day = incident.as_of or "a run without a day"
+    lines = [
+        f"{incident.dag_id}.{incident.task_id} failed for {day}",
+        f"error: {incident.error}",
+        f"still serves: {incident.still_serves}",
+        f"depends on it: {incident.depends}",
+        f"rerun: {incident.rerun_command}",
+        f"log: {incident.log_url or 'none'}",
+        *([advice] if advice else []),
+    ]
+    return "\n".join(line.replace("\n", "\n  ") for line in lines)
+
+
+def raw_names(tables: Sequence[str]) -> list[str]:
+    """Return the names under raw of those ``tables`` that are there."""
+    return [table.removeprefix("raw.") for table in tables if table.startswith("raw.")]
+
+
+def first_lines(words: str, lines: int = ERROR_LINES) -> str:
+    """Return the first lines of an error, at most ERROR_CHARACTERS of them."""
+    kept = "\n".join(words.strip().splitlines()[:lines])
+    return kept if len(kept) <= ERROR_CHARACTERS else kept[:ERROR_CHARACTERS] + " ..."
+
+
+def without_secrets(words: str) -> str:
+    """Return ``words`` with passwords, tokens and this environment's own secrets hidden."""
+    for secret in secrets():
+        words = words.replace(secret, HIDDEN)
+    words = IN_ADDRESS.sub(rf"\1:{HIDDEN}", words)
+    return IN_SETTING.sub(rf"\1{HIDDEN}", words)
+
+
+def secrets() -> list[str]:
+    """Return the secrets that this process's environment holds, longest first."""
+    found = set()
+    for name, value in os.environ.items():
+        if SECRET_NAME.search(name):
+            found.add(value)
+        for _, password in IN_ADDRESS.findall(value):
+            found |= {password, unquote(password)}
+    return sorted((one for one in found if len(one) >= SHORTEST_SECRET), key=len, reverse=True)

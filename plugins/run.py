@@ -1,0 +1,208 @@
+"""What every DAG shares: its day, its warehouse, its defaults."""
+
+import logging
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import (
+    Asset,
+    Connection,
+    CronTriggerTimetable,
+    Param,
+    RetryDecision,
+    RetryPolicy,
+    get_current_context,
+    task,
+)
+
+from plugins.alerts import alert, mended
+
+if TYPE_CHECKING:  # costs a second, and the DAG processor parses this file again and again
+    from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
+
+# Errors that five minutes don't mend; by name, since importing their modules here costs a second
+# at every parse. A test holds the names to the classes.
+HOPELESS = {"CheckFailed", "SourceChanged", "NoDay"}
+
+
+class WakeAtOnce(RetryPolicy):
+    """Retries what may pass by itself, and nothing else."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
+    ) -> RetryDecision:
+        """Return fail for an error whose cause somebody has to mend, else the default."""
+        if HOPELESS.intersection(kind.__name__ for kind in type(exception).__mro__):
+            return RetryDecision.fail("the cause has to be mended first")
+        return RetryDecision.default()
+
+
+TASKS = {
+    "owner": "ml-platform",
+    "retries": 2,
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=30),
+    "retry_policy": WakeAtOnce(),
+    "execution_timeout": timedelta(hours=1),
+    "on_failure_callback": alert,
+    "on_success_callback": mended,
+}
+DAILY = {
+    "schedule": CronTriggerTimetable("0 0 * * *", timezone="UTC"),
+    "start_date": datetime(1990, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": TASKS,
+}
+# Tasks that fill a machine; the pool's slots say how many at once.
+HEAVY = {"pool": "heavy", "execution_timeout": timedelta(hours=4)}
+WAIT = timedelta(hours=6)
+
+DECISIONS = ["none", "promote", "rollback"]
+PARAMS = {
+    "retrain": Param(
+        False, type="boolean", description="Train this day anew even if it has a version"
+    ),
+    "model_version": Param(
+        None,
+        type=["null", "string"],
+        minLength=1,
+        description="Score with this version (`python -m jobs versions JOB` lists them)",
+    ),
+    "shards": Param(
+        1, type="integer", minimum=1, maximum=64, description="Score in so many parallel parts"
+    ),
+    "decision": Param(
+        "none",
+        enum=DECISIONS,
+        description="promote: model_version goes live from this day on; rollback: the version "
+        "before the live one does. Published days that it concerns are scored again",
+    ),
+    "reason": Param("", type="string", description="Why; a decision needs it, and it is kept"),
+}
+
+
+class NoDay(ValueError):
+    """The run was started by hand without a logical date."""
+
+
+def as_of() -> date:
+    """Return the day this run stands on; a rerun gets the same answer.
+
+    Raises:
+        NoDay: if the run was started by hand without a logical date.
+    """
+    run = get_current_context()["dag_run"]
+    if run.logical_date is None:
+        raise NoDay(
+            f"run {run.run_id} of {run.dag_id} has no logical date: trigger it with one, "
+            f"`airflow dags trigger {run.dag_id} --logical-date YYYY-MM-DD` (the as_of day)"
+        )
+    return run.logical_date.date()
+
+
+def day(written: str) -> date:
+    """Return the day that XCom carries as text."""
+    return date.fromisoformat(written)
+
+
+def params() -> dict[str, Any]:
+    """Return this run's parameters."""
+    return get_current_context()["params"]
+
+
+def app() -> "Engine":
+    """Return an engine for the product's database, the Airflow connection ``app``."""
+    return engine_of("app")
+
+
+def warehouse() -> "Engine":
+    """Return an engine for the Airflow connection ``warehouse``."""
+    return engine_of("warehouse")
+
+
+def engine_of(connection_id: str) -> "Engine":
+    """Return an engine for an Airflow connection."""
+    from jobs.warehouse import engine
+
+    return engine(Connection.get(connection_id).get_uri())
+
+
+def table(name: str) -> Asset:
+    """Return the asset that stands for a table, named with its schema."""
+    return Asset(name=name)
+
+
+def day_loaded(*tables: str) -> Any:
+    """Return a task that waits until the day before as_of of each raw table is loaded.
+
+    It asks ops.load, not the state of another DAG, so that any DAG can be backfilled alone.
+    """
+
+    @task.sensor(
+        mode="reschedule",
+        poke_interval=60,
+        timeout=WAIT.total_seconds(),
+        inlets=[table(f"raw.{name}") for name in tables],
+    )
+    def day_loaded() -> bool:
+        from jobs.incidents import missing_days
+
+        with warehouse().connect() as connection:
+            missing = missing_days(connection, as_of(), tables)
+        for line in missing:
+            log.info("waiting: %s", line)
+        return not missing
+
+    return day_loaded()
+
+
+@task
+def decide(job: str) -> str | None:
+    """Return the version this run was told to use; carries out its promotion or rollback first.
+
+    A retry finds what the first attempt decided: a second rollback would go one version further.
+    """
+    asked = params()
+    if asked["decision"] == "none":
+        return asked["model_version"]
+
+    from sqlalchemy import text
+
+    from jobs.champion import promotion
+
+    run = get_current_context()["dag_run"]
+    actor = f"{run.triggering_user_name or 'somebody'} by {run.run_id}"
+    engine, day, reason = warehouse(), as_of(), asked["reason"]
+    decided = text("select to_version from ops.promotion where job = :job and actor = :actor")
+    with engine.connect() as connection:
+        before = connection.execute(decided, {"job": job, "actor": actor}).scalars().first()
+    if before:
+        return before
+    if asked["decision"] == "rollback":
+        return promotion.rollback(engine, job, day, actor, reason).to_version
+    if not asked["model_version"]:
+        raise ValueError(f"{job} {day}: promote which version? set the parameter model_version")
+    version = asked["model_version"]
+    return promotion.promote(engine, job, version, day, actor, reason).to_version
+
+
+@task
+def shards() -> list[int]:
+    """Return the numbers of the parts to score in parallel."""
+    return list(range(params()["shards"]))
+
+
+@task
+def affected_days(job: str) -> list[str]:
+    """Return the published days that this run's decision concerns; none on an ordinary night."""
+    if params()["decision"] == "none":
+        return []
+
+    from jobs.champion import promotion
+
+    with warehouse().connect() as connection:
+        return [str(day) for day in promotion.affected_days(connection, job, as_of())]

@@ -1,0 +1,24 @@
+-- incidents days_missing
+-- Grain:         one row per given table whose day before as_of is not loaded
+-- Inputs:        ops.load
+-- Output:        table_name, event_day (the missing day), newest_day (loaded by as_of; null: none)
+-- Point in time: a day counts when an extraction of as_of or earlier wrote it
+-- Parameters:    tables text[] (under raw, without the schema), as_of date
+select
+    wanted.table_name,
+    cast(:as_of as date) - 1 as event_day,
+    newest.event_day as newest_day
+from unnest(cast(:tables as text[])) as wanted (table_name)
+left join lateral (
+    select max(load.event_day) as event_day
+    from ops.load
+    where load.table_name = wanted.table_name and load.as_of <= cast(:as_of as date)
+) as newest on true
+where not exists (
+    select from ops.load
+    where
+        load.table_name = wanted.table_name
+        and load.event_day = cast(:as_of as date) - 1
+        and load.as_of <= cast(:as_of as date)
+)
+order by wanted.table_name
