@@ -24,7 +24,13 @@ MARK = "NIGHTSHIFT_SERVICE"
 
 
 def start(
-    state: Path, name: str, command: Sequence[str], environment: Mapping[str, str], *, forever: bool
+    state: Path,
+    name: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    forever: bool = False,
+    identity: str = "",
 ) -> int:
     """Start ``command`` in a group of its own and return its process id.
 
@@ -34,6 +40,7 @@ def start(
         command: program and arguments.
         environment: the whole environment.
         forever: start it again whenever it ends.
+        identity: kept beside the process id; see ``identity_of``.
     """
     log = log_file(state, name)
     if log.exists() and log.stat().st_size > LOG_BYTES:
@@ -48,7 +55,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    begun = {"pid": child.pid, "started": started_at(child.pid)}
+    begun = {"pid": child.pid, "started": started_at(child.pid), "identity": identity}
     write_private(pid_file(state, name), json.dumps(begun))
     assert child.stdin is not None
     with child.stdin as word:
@@ -60,12 +67,24 @@ def start(
 
 def running(state: Path, name: str) -> int | None:
     """Return the process id of service ``name`` if it is alive, else None."""
-    try:
-        begun = json.loads(pid_file(state, name).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    if (begun := read_pid_file(state, name)) is None:
         return None
     pid = int(begun["pid"])
     return pid if alive(pid) and started_at(pid) == begun["started"] else None
+
+
+def identity_of(state: Path, name: str) -> str:
+    """Return the identity that service ``name`` was started with; another one means restart."""
+    return (read_pid_file(state, name) or {}).get("identity", "")
+
+
+def read_pid_file(state: Path, name: str) -> dict[str, str] | None:
+    """Return what the pid file says; None if there is none."""
+    try:
+        begun: dict[str, str] = json.loads(pid_file(state, name).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return begun
 
 
 def names(state: Path) -> list[str]:
@@ -78,16 +97,33 @@ def stop(state: Path, stopping: Iterable[str], patience_seconds: float = 20) -> 
 
     Each group is asked (SIGTERM) at once, then killed when patience ends.
     """
-    groups = {name: pid for name in stopping if (pid := running(state, name))}
-    for pid in groups.values():
-        signal_group(pid, signal.SIGTERM)
+    stopping = list(stopping)
+    groups = {name: group for name in stopping if (group := group_of(state, name))}
+    for group in groups.values():
+        signal_group(group, signal.SIGTERM)
     wait_until_gone(groups.values(), patience_seconds)
-    for pid in groups.values():
-        signal_group(pid, signal.SIGKILL)
+    for group in groups.values():
+        signal_group(group, signal.SIGKILL)
     wait_until_gone(groups.values(), 5)
     for name in stopping:
         pid_file(state, name).unlink(missing_ok=True)
     return list(groups)
+
+
+def group_of(state: Path, name: str) -> int | None:
+    """Return the group of service ``name`` if any of it is alive, else None.
+
+    A group outlives its leader, and the system gives the leader's id to nobody else while it
+    does. So the group is ours if its leader is the process we started, or if the leader is gone
+    and what remains carries our mark.
+    """
+    if (pid := running(state, name)) is not None:
+        return pid
+    if (begun := read_pid_file(state, name)) is None:
+        return None
+    group = int(begun["pid"])
+    members = [pid for pid, fields in processes() if fields[2] == str(group) and fields[0] != "Z"]
+    return group if any(marked(pid, state) for pid in members) else None
 
 
 def wait_until_gone(groups: Iterable[int], patience_seconds: float) -> None:
@@ -122,17 +158,24 @@ def sweep(state: Path) -> int:
     Catches what left its group, and what a deleted state folder left behind. Linux only: other
     systems don't let us read another process's environment.
     """
-    wanted = f"{MARK}={state}".encode()
-    found = []
-    for pid, fields in processes():
-        with contextlib.suppress(OSError):
-            environment = (PROC / str(pid) / "environ").read_bytes()
-            if fields[0] != "Z" and pid != os.getpid() and wanted in environment.split(b"\0"):
-                found.append(pid)
+    found = [
+        pid
+        for pid, fields in processes()
+        if fields[0] != "Z" and pid != os.getpid() and marked(pid, state)
+    ]
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return len(found)
+
+
+def marked(pid: int, state: Path) -> bool:
+    """Return whether the process was started by ``start`` for this state folder."""
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={state}".encode() in environment.split(b"\0")
 
 
 def processes() -> list[tuple[int, list[str]]]:
