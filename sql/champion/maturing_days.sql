@@ -1,0 +1,34 @@
+-- champion maturing_days
+-- Grain:         one row per published day whose labels are complete and not yet compared
+-- Inputs:        ops.publication, ops.result_table, ops.evaluation
+-- Output:        as_of, model_version (that made the day's rows)
+-- Point in time: the label window [day, day + horizon_days) has ended by as_of; a day
+--                published anew by another version is compared anew
+-- Parameters:    table_name text, as_of date, horizon_days integer
+with published as (
+    select distinct on (publication.as_of)
+        publication.as_of,
+        publication.model_version
+    from ops.publication
+    where
+        publication.table_name = cast(:table_name as text)
+        and publication.as_of <= cast(:as_of as date) - cast(:horizon_days as integer)
+    order by
+        publication.as_of,
+        publication.publication_id desc
+)
+select
+    published.as_of,
+    published.model_version
+from published
+inner join ops.result_table on result_table.table_name = cast(:table_name as text)
+where
+    not exists (
+        select from ops.evaluation
+        where
+            evaluation.job = result_table.job
+            and evaluation.as_of = published.as_of
+            and evaluation.model_version = published.model_version
+            and evaluation.stage = 'matured'
+    )
+order by published.as_of
