@@ -1,0 +1,102 @@
+"""A two-parameter logistic map on the log-odds, so that probabilities mean what they say.
+
+The map is ``calibrated = intercept + slope * log-odds`` (Platt 1999). It keeps the order of the
+scores, and since it is linear in the log-odds, contributions that sum to the raw log-odds can be
+scaled to sum to the calibrated ones.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SMALLEST = 1e-7  # probabilities stay this far from 0 and 1 (a real column holds them apart)
+STEPS = 50
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The map's two numbers; the default changes nothing."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+def log_odds(probability: ArrayLike) -> Numbers:
+    """Return the log-odds of ``probability``, finite also at 0 and 1."""
+    kept: Numbers = np.clip(np.asarray(probability, dtype=float), SMALLEST, 1 - SMALLEST)
+    return np.log(kept) - np.log1p(-kept)
+
+
+def probability(log_odds: ArrayLike) -> Numbers:
+    """Return the probability of ``log_odds``, strictly between 0 and 1."""
+    z = np.asarray(log_odds, dtype=float)
+    small = 1 / (1 + np.exp(np.abs(np.clip(z, -40, 40))))
+    chance: Numbers = np.clip(np.where(z < 0, small, 1 - small), SMALLEST, 1 - SMALLEST)
+    return chance
+
+
+def fit(scores: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Return the map that maximises the likelihood of ``labels`` given log-odds ``scores``.
+
+    The rows must not be rows the scores were trained on. Where all scores are equal, or rank the
+    labels backwards, only the level is fitted (slope 1).
+
+    Raises:
+        ValueError: if ``labels`` holds a single value.
+    """
+    z, y = _checked(scores, labels)
+    if np.ptp(z) < 1e-9:
+        return Calibration(1.0, level(z, y))
+    centre, scale = z.mean(), z.std()
+    design = np.column_stack([np.ones_like(z), (z - centre) / scale])
+    weights = np.array([level(np.zeros_like(z), y), scale])
+    loss = _loss(design @ weights, y)
+    for _ in range(STEPS):
+        chance = probability(design @ weights)
+        gradient = design.T @ (y - chance)
+        curvature = (design * (chance * (1 - chance))[:, None]).T @ design
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
+        while (tried := _loss(design @ (weights + step), y)) > loss and np.abs(step).max() > 1e-12:
+            step = step / 2
+        weights, loss = weights + step, tried
+        if np.abs(step).max() < 1e-10:
+            break
+    slope = float(weights[1] / scale)
+    if slope <= 0:
+        return Calibration(1.0, level(z, y))
+    return Calibration(slope, float(weights[0] - slope * centre))
+
+
+def level(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Return the shift of log-odds ``scores`` that makes their mean chance the observed share.
+
+    Raises:
+        ValueError: if ``labels`` holds a single value.
+    """
+    z, y = _checked(scores, labels)
+    low, high = -40.0, 40.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(z + middle).mean() < y.mean() else (low, middle)
+    return (low + high) / 2
+
+
+def apply(calibration: Calibration, scores: ArrayLike) -> Numbers:
+    """Return the calibrated log-odds of log-odds ``scores``."""
+    return calibration.intercept + calibration.slope * np.asarray(scores, dtype=float)
+
+
+def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Numbers, Numbers]:
+    z, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
+    if not 0 < y.sum() < len(y):
+        raise ValueError(f"labels have a single value in {len(y)} rows; cannot calibrate")
+    if not np.isfinite(z).all():
+        raise ValueError(f"{(~np.isfinite(z)).sum()} of {len(z)} log-odds are not finite")
+    return z, y
+
+
+def _loss(z: Numbers, y: Numbers) -> float:
+    return float(np.mean(np.logaddexp(0, z) - y * z))
