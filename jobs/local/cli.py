@@ -51,7 +51,7 @@ def databases_command() -> None:
 
 @app.command("demo")
 def demo_command(
-    clients: Annotated[int, typer.Option(help="Size of the simulated shop.")] = 20_000,
+    clients: Annotated[int | None, typer.Option(help="Size of the simulated shop.")] = None,
 ) -> None:
     """Bring everything up, simulate a shop, load its history, run the last three nights."""
     from jobs.local import demo

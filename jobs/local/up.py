@@ -59,11 +59,17 @@ def up(folder: Path) -> Platform:
     """Bring everything up and return it; what runs already is left alone."""
     platform = prepare_databases(folder)
     with step("Airflow, MLflow and the pages") as report:
-        services.start(platform.server, platform.settings, report)
-        airflow = services.airflow(folder)
-        for name, (slots, purpose) in POOLS.items():
-            airflow_api.ensure_pool(airflow, name, slots, purpose)
+        start_services(platform, report)
     return platform
+
+
+def start_services(platform: Platform, report: Report) -> airflow_api.Airflow:
+    """Start the services that don't run, give Airflow its pools, and return it."""
+    services.start(platform.server, platform.settings, report)
+    airflow = services.airflow(platform.server.state)
+    for name, (slots, purpose) in POOLS.items():
+        airflow_api.ensure_pool(airflow, name, slots, purpose)
+    return airflow
 
 
 def where_to_look(platform: Platform) -> str:
