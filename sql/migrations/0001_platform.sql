@@ -44,7 +44,6 @@ create table ops.load (
     quarantined   bigint      not null check (quarantined >= 0),
     closed        bigint      not null default 0 check (closed >= 0),
     checksum      numeric     not null,
-    seconds       real        not null,
     airflow_run_id text,
     loaded_at     timestamptz not null default clock_timestamp()
 );
@@ -60,7 +59,6 @@ comment on column ops.load.duplicates is 'Exact duplicates dropped (counted in r
 comment on column ops.load.quarantined is 'Rows moved to quarantine';
 comment on column ops.load.closed is 'Rows of raw that the source no longer has: closed by known_to';
 comment on column ops.load.checksum is 'Sum of the source''s row hashes: differs when any row differs';
-comment on column ops.load.seconds is 'Wall time of the extraction of that table and run';
 comment on column ops.load.airflow_run_id is 'Airflow run, null when run by hand';
 comment on column ops.load.loaded_at is 'When it was committed';
 

@@ -9,7 +9,7 @@ create table raw.apparel_purchases (
     category_ids text,
     date         date,
     message_id   text,
-    copies       integer not null check (copies > 0),
+    copies       integer not null,
     event_day    date not null,
     known_from   date not null,
     known_to     date not null default 'infinity'
@@ -36,6 +36,7 @@ create table quarantine.apparel_purchases (
     copies       integer not null,
     event_day    date,
     as_of date not null,
+    known_to date not null default 'infinity',
     reasons text[] not null,
     quarantined_at timestamptz not null default clock_timestamp()
 );
@@ -49,6 +50,7 @@ comment on column quarantine.apparel_purchases.message_id is 'Message the purcha
 comment on column quarantine.apparel_purchases.copies is 'Times the source holds this very row; exact duplicates are one row here';
 comment on column quarantine.apparel_purchases.event_day is 'UTC day of the event; null where the row has no time';
 comment on column quarantine.apparel_purchases.as_of is 'Extraction that refused it';
+comment on column quarantine.apparel_purchases.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 comment on column quarantine.apparel_purchases.reasons is 'Rules it broke';
 comment on column quarantine.apparel_purchases.quarantined_at is 'When';
 
@@ -60,7 +62,7 @@ create table raw.apparel_messages (
     channel          text,
     date             date,
     created_at       timestamptz,
-    copies           integer not null check (copies > 0),
+    copies           integer not null,
     event_day        date not null,
     known_from       date not null,
     known_to         date not null default 'infinity'
@@ -78,6 +80,10 @@ comment on column raw.apparel_messages.event_day is 'UTC day of the event; the p
 comment on column raw.apparel_messages.known_from is 'as_of of the extraction that first saw the row';
 comment on column raw.apparel_messages.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 
+-- Few rows have these events, so the index is small: it finds the message a purchase is tied to.
+create index apparel_messages_tied on raw.apparel_messages (client_id, message_id)
+where event in ('click', 'purchase');
+
 create table quarantine.apparel_messages (
     bulk_campaign_id bigint,
     client_id        bigint,
@@ -89,6 +95,7 @@ create table quarantine.apparel_messages (
     copies           integer not null,
     event_day        date,
     as_of date not null,
+    known_to date not null default 'infinity',
     reasons text[] not null,
     quarantined_at timestamptz not null default clock_timestamp()
 );
@@ -103,6 +110,7 @@ comment on column quarantine.apparel_messages.created_at is 'Time of the event: 
 comment on column quarantine.apparel_messages.copies is 'Times the source holds this very row; exact duplicates are one row here';
 comment on column quarantine.apparel_messages.event_day is 'UTC day of the event; null where the row has no time';
 comment on column quarantine.apparel_messages.as_of is 'Extraction that refused it';
+comment on column quarantine.apparel_messages.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 comment on column quarantine.apparel_messages.reasons is 'Rules it broke';
 comment on column quarantine.apparel_messages.quarantined_at is 'When';
 
@@ -111,7 +119,7 @@ create table raw.client_event (
     event_time timestamptz,
     event_type text,
     product_id bigint,
-    copies     integer not null check (copies > 0),
+    copies     integer not null,
     event_day  date not null,
     known_from date not null,
     known_to   date not null default 'infinity'
@@ -134,6 +142,7 @@ create table quarantine.client_event (
     copies     integer not null,
     event_day  date,
     as_of date not null,
+    known_to date not null default 'infinity',
     reasons text[] not null,
     quarantined_at timestamptz not null default clock_timestamp()
 );
@@ -145,6 +154,7 @@ comment on column quarantine.client_event.product_id is 'Product, if any';
 comment on column quarantine.client_event.copies is 'Times the source holds this very row; exact duplicates are one row here';
 comment on column quarantine.client_event.event_day is 'UTC day of the event; null where the row has no time';
 comment on column quarantine.client_event.as_of is 'Extraction that refused it';
+comment on column quarantine.client_event.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 comment on column quarantine.client_event.reasons is 'Rules it broke';
 comment on column quarantine.client_event.quarantined_at is 'When';
 

@@ -1,0 +1,216 @@
+"""Run a Great Expectations suite on rows in Postgres, keep its results, quarantine offenders."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+from sqlalchemy import Engine, text
+
+from jobs import settings
+
+if TYPE_CHECKING:
+    import great_expectations as gx
+    from great_expectations.core import ExpectationValidationResult
+
+# A row of ops.validation; the names are its columns.
+Outcome = dict[str, Any]
+SAMPLE = 3
+
+
+class CheckFailed(ValueError):
+    """A critical expectation did not hold; the message names it, its count and three keys."""
+
+
+def validate(
+    warehouse: Engine,
+    schema: str,
+    name: str,
+    suite: "gx.ExpectationSuite",
+    table: str,
+    as_of: date,
+    key: tuple[str, ...],
+) -> list[Outcome]:
+    """Run ``suite`` by SQL on ``schema``.``name`` and store its results in ops.validation.
+
+    Args:
+        warehouse: where the rows are.
+        schema: schema of the relation that is checked.
+        name: the relation that is checked.
+        suite: expectations; severity critical stops, warning is left to the caller.
+        table: what ops.validation and messages call the rows.
+        as_of: the run.
+        key: columns that tell a row, for the sample.
+
+    Returns:
+        One outcome per expectation.
+
+    Raises:
+        CheckFailed: if any critical expectation does not hold; results are stored before.
+    """
+    outcomes = [_outcome(result, key) for result in _run(warehouse, schema, name, suite)]
+    with warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "insert into ops.validation (table_name, as_of, suite, expectation, column_name,"
+                " severity, success, rows, unexpected, sample, observed) values (:table_name,"
+                " :as_of, :suite, :expectation, :column_name, :severity, :success, :rows,"
+                " :unexpected, cast(:sample as jsonb), :observed)"
+            ),
+            [
+                {
+                    **outcome,
+                    "table_name": table,
+                    "as_of": as_of,
+                    "suite": suite.name,
+                    "sample": json.dumps(outcome["sample"], default=str),
+                }
+                for outcome in outcomes
+            ],
+        )
+    broken = [out for out in outcomes if out["severity"] == "critical" and not out["success"]]
+    if broken:
+        raise CheckFailed(
+            f"{table} as of {as_of}: "
+            + "; ".join(_in_words(outcome) for outcome in broken)
+            + "; nothing was loaded. See ops.validation, mend the source, then rerun"
+        )
+    return outcomes
+
+
+def quarantine(
+    warehouse: Engine,
+    name: str,
+    table: str,
+    as_of: date,
+    rules: Mapping[str, str],
+    columns: list[str],
+    max_share: float,
+) -> int:
+    """Move the rows of staging.``name`` that break a rule to quarantine.``table``.
+
+    Returns:
+        Rows moved, each with the names of all the rules it broke.
+
+    Raises:
+        CheckFailed: if more than ``max_share`` of the rows break a rule; none is moved then.
+    """
+    staged, refused = sql.Identifier("staging", name), sql.Identifier("quarantine", table)
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    conditions = {rule: sql.SQL(condition) for rule, condition in rules.items()}
+    broken = sql.SQL(" or ").join(sql.SQL("({})").format(each) for each in conditions.values())
+    reasons = sql.SQL(", ").join(
+        sql.SQL("case when {} then {} end").format(condition, sql.Literal(rule))
+        for rule, condition in conditions.items()
+    )
+    with warehouse.begin() as connection:
+        postgres = connection.connection.driver_connection
+        offenders, rows = postgres.execute(
+            sql.SQL("select count(*) filter (where {}), count(*) from {}").format(broken, staged)
+        ).fetchone()
+        if offenders > max_share * rows:
+            worst = postgres.execute(
+                sql.SQL(
+                    "select reason, count(*), (array_agg(client_id order by client_id))[:3]"
+                    " from (select client_id, unnest(array_remove(array[{}], null)) as reason"
+                    " from {} where {}) as broken group by reason order by 2 desc"
+                ).format(reasons, staged, broken)
+            ).fetchall()
+            found = ", ".join(f"{count} with {rule} (clients {ids})" for rule, count, ids in worst)
+            raise CheckFailed(
+                f"{table} as of {as_of}: {offenders} of {rows} rows break a rule "
+                f"({offenders / rows:.1%}, at most {max_share:.0%} may be set aside): {found}; "
+                "nothing was loaded. Mend the source, then rerun"
+            )
+        postgres.execute(
+            sql.SQL(
+                "with gone as (delete from {staged} where {broken} returning *)"
+                " insert into {refused} ({names}, copies, event_day, as_of, reasons)"
+                " select {names}, copies, event_day, {as_of}, array_remove(array[{reasons}], null)"
+                " from gone"
+            ).format(
+                staged=staged,
+                broken=broken,
+                refused=refused,
+                names=names,
+                as_of=sql.Literal(as_of),
+                reasons=reasons,
+            )
+        )
+    return int(offenders)
+
+
+def _run(
+    warehouse: Engine, schema: str, name: str, suite: "gx.ExpectationSuite"
+) -> "list[ExpectationValidationResult]":
+    """Run the suite where the rows are, and add the run to the Data Docs of the pages folder."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        FilesystemStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    root = settings.pages_dir() / "gx"
+    root.mkdir(parents=True, exist_ok=True)
+    context = gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            store_backend_defaults=FilesystemStoreBackendDefaults(root_directory=str(root)),
+            progress_bars=ProgressBarsConfig(globally=False),
+            analytics_enabled=False,
+        ),
+    )
+    url = warehouse.url.set(drivername="postgresql+psycopg")
+    batch = (
+        context.data_sources.add_or_update_postgres(
+            name="warehouse", connection_string=url.render_as_string(hide_password=False)
+        )
+        .add_table_asset(name=f"{schema}.{name}", table_name=name, schema_name=schema)
+        .add_batch_definition_whole_table("rows")
+    )
+    definition = gx.ValidationDefinition(name=suite.name, data=batch, suite=suite)
+    result = batch.get_batch().validate(suite, result_format="SUMMARY")
+    del definition
+    return list(result.results)
+
+
+def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Outcome:
+    config, found = result.expectation_config, result.result
+    assert config is not None
+    column = config.kwargs.get("column")
+    rows = found.get("element_count")
+    unexpected = found.get("unexpected_count")
+    observed = found.get("observed_value")
+    details = found.get("details") or {}
+    sample = found.get("partial_unexpected_list") or details.get("unexpected_rows") or []
+    if sample and isinstance(sample[0], dict):
+        unexpected = observed if isinstance(observed, int) else len(sample)
+        sample = [{name: row.get(name) for name in key} for row in sample]
+    return {
+        "expectation": config.description or config.type.removeprefix("expect_"),
+        "column_name": column,
+        "severity": str(getattr(config.severity, "value", config.severity)),
+        "success": bool(result.success),
+        "rows": rows,
+        "unexpected": unexpected,
+        "sample": sample[:SAMPLE],
+        "observed": None if observed is None else str(observed)[:200],
+    }
+
+
+def _in_words(outcome: Outcome) -> str:
+    column = f"{outcome['column_name']} " if outcome["column_name"] else ""
+    words = f"{column}{outcome['expectation']} failed"
+    if outcome["unexpected"] is not None:
+        words += f" for {outcome['unexpected']} of {outcome['rows']} rows"
+    if outcome["observed"] is not None:
+        words += f", found {outcome['observed']}"
+    if outcome["sample"]:
+        words += f", for example {outcome['sample']}"
+    return words

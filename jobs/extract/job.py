@@ -1,0 +1,521 @@
+"""Extract one day, or a range of history: copy, check, accept; compare the last days again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+
+from jobs import settings
+from jobs.extract import staging
+from jobs.extract.profile import profile
+from jobs.extract.source import (
+    EmptyDay,
+    Postgres,
+    check_columns,
+    copy_days,
+    open_source,
+    raw_columns,
+    signatures,
+)
+from jobs.warehouse import airflow_run_id, execute, only_run
+
+# The shop's tables, in the order they are loaded: purchases look up the message they are tied to.
+SHOP = ("apparel_messages", "apparel_purchases", "client_event")
+# Each night compares this many earlier days with the source once more: late and corrected rows.
+RECHECK_DAYS = 3
+ONE_DAY = timedelta(days=1)
+
+AGGREGATES = {
+    "apparel_messages": "feature/message_day.sql",
+    "apparel_purchases": "feature/purchase_day.sql",
+    "client_event": "feature/event_day.sql",
+}
+TARGETS = {
+    "apparel_messages": "feature.message_day",
+    "apparel_purchases": "feature.purchase_day",
+    "client_event": "feature.event_day",
+}
+# Tables whose rows change what feature.client_life says.
+LIVES = ("apparel_messages", "apparel_purchases")
+KEYS = {
+    "apparel_messages": ("client_id", "message_id", "event"),
+    "apparel_purchases": ("client_id", "date", "price"),
+    "client_event": ("client_id", "event_time", "event_type"),
+}
+Counts = dict[str, int]
+
+
+def extract(
+    source: Engine, warehouse: Engine, as_of: date, tables: Sequence[str] = SHOP
+) -> dict[str, Counts]:
+    """Load the day before ``as_of`` and what changed in the days before it; return row counts.
+
+    Raises:
+        SourceUnreachable, SourceChanged, EmptyDay, CheckFailed, AlreadyRunning: nothing of that
+            table's day is loaded then, and a rerun starts it anew.
+    """
+    counts = {}
+    for table in tables:
+        copied = copy_table(source, warehouse, table, as_of)
+        refused = check_table(warehouse, table, as_of)
+        counts[table] = {**copied, **refused, **accept_table(warehouse, table, as_of)}
+    return counts
+
+
+def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Counts:
+    """Stage the day before ``as_of``, and the recent days that differ from the source.
+
+    Returns:
+        copied: rows of the new day staged; duplicates: exact ones dropped; late: rows of
+        earlier days that raw lacks; changed_days: earlier days that differ.
+
+    Raises:
+        SourceUnreachable: if the product database does not answer.
+        SourceChanged: if a column is missing or has another type; nothing was read.
+        EmptyDay: if the source has no row of the day.
+    """
+    day = as_of - ONE_DAY
+    counts = {"copied": 0, "duplicates": 0, "late": 0, "changed_days": 0}
+    with _at_work(warehouse, table, as_of), _postgres(warehouse) as ours:
+        staging.drop(ours, *_staged_names(table, as_of))
+        if table in settings.absent_tables():
+            return counts
+        columns = raw_columns(ours, table)
+        known = _newest_signatures(ours, table, day - RECHECK_DAYS * ONE_DAY, day)
+        with open_source(source) as theirs:
+            check_columns(theirs, table, day, columns)
+            if day not in known:
+                name = staging.name_of(table, as_of, "new")
+                staged = staging.create(ours, table, name, known_from=as_of)
+                copy_days(theirs, ours, table, staged, day, day, columns)
+                counts["duplicates"] = staging.drop_duplicates(ours, staged, columns)
+                staging.drop_refused_before(ours, staged, table, columns)
+                counts["copied"] = staging.count_by_day(ours, staged).get(day, 0)
+                if not counts["copied"]:
+                    raise EmptyDay(_empty(table, [day]))
+            changed = _changed_days(theirs, table, columns, known)
+            if changed:
+                known_at = max(as_of, _newest_as_of(ours, table))
+                counts["late"] = _stage_changes(
+                    theirs, ours, table, as_of, known_at, changed, columns
+                )
+                counts["changed_days"] = len(changed)
+    return counts
+
+
+def check_table(warehouse: Engine, table: str, as_of: date) -> Counts:
+    """Check what ``copy_table`` staged; return the rows moved to quarantine.
+
+    Raises:
+        CheckFailed: naming table, day, expectation, count and keys; raw stays as it was.
+    """
+    with _postgres(warehouse) as ours:
+        parts = {
+            part: staging.name_of(table, as_of, part)
+            for part in ("new", "late")
+            if staging.exists(ours, staging.name_of(table, as_of, part))
+        }
+    return {
+        "quarantined": sum(
+            _check(warehouse, table, as_of, name, as_of - ONE_DAY, whole=part == "new")
+            for part, name in parts.items()
+        )
+    }
+
+
+def accept_table(warehouse: Engine, table: str, as_of: date) -> Counts:
+    """Move what was staged and checked into raw, add it up in feature, and record the load.
+
+    All of it is one transaction: a day is loaded entirely or not at all. A rerun of a day that
+    is loaded, with a source that did not change, does nothing.
+
+    Returns:
+        loaded: rows added to raw; closed: rows the source took back.
+    """
+    day = as_of - ONE_DAY
+    loaded = closed = 0
+    with _at_work(warehouse, table, as_of), warehouse.begin() as connection:
+        ours = _driver(connection)
+        columns = raw_columns(ours, table)
+        if table in settings.absent_tables():
+            if day not in _newest_signatures(ours, table, day, day):
+                _record_absent(connection, table, [day])
+            return {"loaded": 0, "closed": 0}
+        new, seen, late = _staged_names(table, as_of)
+        if staging.exists(ours, new):
+            loaded = staging.count_by_day(ours, staging.relation("staging", new))[day]
+            # A partition keeps its statistics when it is attached.
+            connection.execute(text(f"analyze staging.{new}"))
+            staging.attach_day(ours, table, new, day)
+            execute(connection, AGGREGATES[table], first_day=day, last_day=day, known_at=None)
+            _update_lives(connection, table, as_of)
+            profile(connection, f"raw.{table}_{day:%Y%m%d}", table, as_of)
+            _record(connection, table, [day], "nightly", as_of, columns, {day: loaded})
+        if staging.exists(ours, seen):
+            known_at = max(as_of, _newest_as_of(ours, table))
+            added, gone = _accept_changes(
+                connection, table, (seen, late), known_at, "late", columns
+            )
+            loaded, closed = loaded + added, closed + gone
+    return {"loaded": loaded, "closed": closed}
+
+
+def load_range(
+    source: Engine,
+    warehouse: Engine,
+    first_day: date,
+    last_day: date,
+    tables: Sequence[str] = SHOP,
+    *,
+    allow_empty: bool = False,
+    chunk_days: int = 366,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Counts]:
+    """Load the history of event days first_day to last_day, both included, by the nightly SQL.
+
+    Every row is known from the day after its event, as if it had been extracted on time. Days
+    that are loaded already are left as they are, so an interrupted load goes on where it was.
+
+    Raises:
+        EmptyDay: naming the days without a row, unless ``allow_empty``.
+    """
+    totals = {}
+    for table in tables:
+        totals[table] = {"loaded": 0, "quarantined": 0, "duplicates": 0}
+        for first, last in _missing_runs(warehouse, table, first_day, last_day, chunk_days):
+            report(f"{table} {first} to {last}")
+            counts = _load_run(source, warehouse, table, first, last, allow_empty)
+            totals[table] = {name: totals[table][name] + counts[name] for name in counts}
+    return totals
+
+
+def reload(
+    source: Engine,
+    warehouse: Engine,
+    first_day: date,
+    last_day: date,
+    tables: Sequence[str] = SHOP,
+) -> dict[str, Counts]:
+    """Compare loaded days of any age with the source, append late rows, close what is gone.
+
+    The differences are known from the newest loaded as_of on: published days keep what they
+    saw, and bi.status flags them stale.
+    """
+    totals = {}
+    for table in tables:
+        totals[table] = {"loaded": 0, "closed": 0, "quarantined": 0, "changed_days": 0}
+        with _postgres(warehouse) as ours:
+            known_at = _newest_as_of(ours, table)
+            columns = raw_columns(ours, table)
+            known = _newest_signatures(ours, table, first_day, last_day)
+        if not known or table in settings.absent_tables():
+            continue
+        with _at_work(warehouse, table, known_at):
+            with open_source(source) as theirs, _postgres(warehouse) as ours:
+                check_columns(theirs, table, first_day, columns)
+                changed = _changed_days(theirs, table, columns, known)
+                if not changed:
+                    continue
+                _stage_changes(theirs, ours, table, known_at, known_at, changed, columns)
+            _, seen, late = _staged_names(table, known_at)
+            refused = _check(warehouse, table, known_at, late, last_day, whole=False)
+            with warehouse.begin() as connection:
+                added, gone = _accept_changes(
+                    connection, table, (seen, late), known_at, "reload", columns
+                )
+        totals[table] = {
+            "loaded": added,
+            "closed": gone,
+            "quarantined": refused,
+            "changed_days": len(changed),
+        }
+    return totals
+
+
+def _load_run(
+    source: Engine, warehouse: Engine, table: str, first: date, last: date, allow_empty: bool
+) -> Counts:
+    """Load one run of days that are all missing."""
+    as_of = last + ONE_DAY
+    name = staging.name_of(table, as_of, "range")
+    days = [first + n * ONE_DAY for n in range((last - first).days + 1)]
+    if table in settings.absent_tables():
+        with warehouse.begin() as connection:
+            _record_absent(connection, table, days)
+        return {"loaded": 0, "quarantined": 0, "duplicates": 0}
+    with _at_work(warehouse, table, as_of):
+        with open_source(source) as theirs, _postgres(warehouse) as ours:
+            columns = raw_columns(ours, table)
+            check_columns(theirs, table, first, columns)
+            staged = staging.create(ours, table, name)
+            copy_days(theirs, ours, table, staged, first, last, columns)
+            duplicates = staging.drop_duplicates(ours, staged, columns)
+            staging.drop_refused_before(ours, staged, table, columns)
+            empty = sorted(set(days) - set(staging.count_by_day(ours, staged)))
+            if empty and not allow_empty:
+                raise EmptyDay(_empty(table, empty))
+        refused = _check(warehouse, table, as_of, name, last, whole=True)
+        with warehouse.begin() as connection:
+            ours = _driver(connection)
+            staging.create_partitions(ours, table, days)
+            by_day = staging.count_by_day(ours, staged)
+            loaded = staging.append(ours, table, staged, columns)
+            # The planner must know the rows just written, which autovacuum will see only later.
+            connection.execute(text(f"analyze raw.{table}"))
+            execute(connection, AGGREGATES[table], first_day=first, last_day=last, known_at=None)
+            connection.execute(text(f"analyze {TARGETS[table]}"))
+            _update_lives(connection, table, first + ONE_DAY)
+            profile(connection, f"staging.{name}", table, as_of)
+            _record(connection, table, days, "range", None, columns, by_day)
+            staging.drop(ours, name)
+    return {"loaded": loaded, "quarantined": refused, "duplicates": duplicates}
+
+
+def _stage_changes(
+    theirs: Postgres,
+    ours: Postgres,
+    table: str,
+    as_of: date,
+    known_at: date,
+    changed: list[date],
+    columns: dict[str, str],
+) -> int:
+    """Stage the changed days as the source has them, and apart from that what raw lacks."""
+    _, seen_name, late_name = _staged_names(table, as_of)
+    seen = staging.create(ours, table, seen_name, known_from=known_at)
+    for day in changed:
+        copy_days(theirs, ours, table, seen, day, day, columns)
+    staging.keep_days(ours, seen, changed)
+    staging.drop_duplicates(ours, seen, columns)
+    late = staging.create(ours, table, late_name, known_from=known_at)
+    return staging.keep_added(ours, seen, late, table, columns)
+
+
+def _accept_changes(
+    connection: Connection,
+    table: str,
+    names: tuple[str, str],
+    known_at: date,
+    mode: str,
+    columns: dict[str, str],
+) -> tuple[int, int]:
+    """Append what is late, close what is gone; return how many rows each were."""
+    ours = _driver(connection)
+    seen, late = (staging.relation("staging", name) for name in names)
+    days = sorted(staging.count_by_day(ours, seen))
+    closed = staging.close_gone(ours, seen, table, days, known_at, columns)
+    added = staging.count_by_day(ours, late)
+    staging.append(ours, table, late, columns)
+    execute(connection, AGGREGATES[table], first_day=days[0], last_day=days[-1], known_at=known_at)
+    _update_lives(connection, table, known_at)
+    _record(connection, table, days, mode, known_at, columns, added, closed)
+    staging.drop(ours, *names)
+    return sum(added.values()), sum(closed.values())
+
+
+def _check(
+    warehouse: Engine, table: str, as_of: date, name: str, last_day: date, *, whole: bool
+) -> int:
+    """Run the suite and set offenders aside; return how many rows those were.
+
+    Late rows are a handful, so what the suite says of a whole day is not asked of them.
+    """
+    from jobs.checks import quarantine, validate
+    from jobs.extract.expectations import MAX_REFUSED_SHARE, day_suite, row_rules
+
+    with _postgres(warehouse) as ours:
+        columns = list(raw_columns(ours, table))
+    if whole:
+        validate(
+            warehouse, "staging", name, day_suite(table, columns, last_day), table, as_of,
+            KEYS[table],
+        )  # fmt: skip
+    return quarantine(
+        warehouse,
+        name,
+        table,
+        as_of,
+        row_rules(table, last_day),
+        columns,
+        MAX_REFUSED_SHARE if whole else 1.0,
+    )
+
+
+def _changed_days(
+    theirs: Postgres, table: str, columns: dict[str, str], known: dict[date, tuple[int, int]]
+) -> list[date]:
+    """Return the loaded days whose row count or checksum is another in the source now.
+
+    Raises:
+        EmptyDay: if the source lost all rows of such a day: that is no correction.
+    """
+    if not known:
+        return []
+    now = signatures(theirs, table, min(known), max(known), columns)
+    lost = sorted(day for day, (count, _) in known.items() if count and day not in now)
+    if lost:
+        raise EmptyDay(_empty(table, lost))
+    return sorted(day for day in known if day in now and now[day] != known[day])
+
+
+def _newest_signatures(
+    ours: Postgres, table: str, first_day: date, last_day: date
+) -> dict[date, tuple[int, int]]:
+    """Return row count and checksum of each loaded day, as last recorded in ops.load."""
+    found = ours.execute(
+        "select distinct on (event_day) event_day, rows_read, checksum from ops.load"
+        " where table_name = %s and event_day between %s and %s and mode <> 'absent'"
+        " order by event_day, load_id desc",
+        [table, first_day, last_day],
+    )
+    return {day: (count, int(checksum)) for day, count, checksum in found}
+
+
+def _newest_as_of(ours: Postgres, table: str) -> date:
+    """Return the day after the newest loaded event day: what the platform knows by now."""
+    found = ours.execute(
+        "select max(event_day) + 1 from ops.load where table_name = %s", [table]
+    ).fetchone()
+    newest: date | None = found[0] if found else None
+    if newest is None:
+        raise LookupError(f"{table}: no day is loaded yet; run python -m jobs extract first")
+    return newest
+
+
+def _missing_runs(
+    warehouse: Engine, table: str, first_day: date, last_day: date, chunk_days: int
+) -> list[tuple[date, date]]:
+    """Return the runs of successive days that are not loaded, none longer than chunk_days."""
+    with _postgres(warehouse) as ours:
+        found = ours.execute(
+            "select distinct event_day from ops.load"
+            " where table_name = %s and event_day between %s and %s",
+            [table, first_day, last_day],
+        )
+        loaded = {day for (day,) in found}
+    runs: list[tuple[date, date]] = []
+    for offset in range((last_day - first_day).days + 1):
+        day = first_day + offset * ONE_DAY
+        if day in loaded:
+            continue
+        grows = runs and runs[-1][1] == day - ONE_DAY and (day - runs[-1][0]).days < chunk_days
+        if grows:
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    return runs
+
+
+def _record(
+    connection: Connection,
+    table: str,
+    days: list[date],
+    mode: str,
+    as_of: date | None,
+    columns: dict[str, str],
+    loaded: dict[date, int],
+    closed: dict[date, int] | None = None,
+) -> None:
+    """Write one ops.load row a day; as_of None means on time, the day after each event day."""
+    found = staging.signature(_driver(connection), table, days[0], days[-1], columns)
+    none = (0, 0, 0, 0)
+    connection.execute(
+        text(
+            "insert into ops.load (table_name, event_day, as_of, mode, rows_read, rows_loaded,"
+            " duplicates, quarantined, closed, checksum, airflow_run_id) values (:table_name,"
+            " :event_day, :as_of, :mode, :rows_read, :rows_loaded, :duplicates, :quarantined,"
+            " :closed, :checksum, :airflow_run_id)"
+        ),
+        [
+            {
+                "table_name": table,
+                "event_day": day,
+                "as_of": as_of or day + ONE_DAY,
+                "mode": mode,
+                "rows_read": read,
+                "rows_loaded": loaded.get(day, 0),
+                "duplicates": read - distinct,
+                "quarantined": refused,
+                "closed": (closed or {}).get(day, 0),
+                "checksum": checksum,
+                "airflow_run_id": airflow_run_id(),
+            }
+            for day in days
+            for read, checksum, distinct, refused in [found.get(day, none)]
+        ],
+    )
+
+
+def _record_absent(connection: Connection, table: str, days: list[date]) -> None:
+    """Record days of a table that the owner does not have, so that nothing waits for them."""
+    connection.execute(
+        text(
+            "insert into ops.load (table_name, event_day, as_of, mode, rows_read, rows_loaded,"
+            " duplicates, quarantined, checksum, airflow_run_id)"
+            " values (:table, :day, :as_of, 'absent', 0, 0, 0, 0, 0, :run)"
+        ),
+        [
+            {"table": table, "day": day, "as_of": day + ONE_DAY, "run": airflow_run_id()}
+            for day in days
+        ],
+    )
+
+
+def _update_lives(connection: Connection, table: str, known_from: date) -> None:
+    """Write the lives that changed from ``known_from`` on; one table's load at a time."""
+    if table not in LIVES:
+        return
+    connection.execute(text("select pg_advisory_xact_lock(hashtext('feature.client_life'))"))
+    connection.execute(
+        text(
+            "create temporary table if not exists life_change (client_id bigint, as_of date)"
+            " on commit drop"
+        )
+    )
+    connection.execute(text("truncate life_change"))
+    execute(connection, "feature/client_life_change.sql", known_from=known_from)
+    # Without statistics the planner expects a handful of changes and loops over millions.
+    connection.execute(text("analyze life_change"))
+    for step in ("clear", "close", "insert"):
+        execute(connection, f"feature/client_life_{step}.sql", known_from=known_from)
+
+
+def _staged_names(table: str, as_of: date) -> tuple[str, str, str]:
+    """Return the staging names of a new day, of changed days as seen, and of their late rows."""
+    new, seen, late = (staging.name_of(table, as_of, part) for part in ("new", "seen", "late"))
+    return new, seen, late
+
+
+def _empty(table: str, days: list[date]) -> str:
+    shown = ", ".join(map(str, days[:5])) + (f" and {len(days) - 5} more" if days[5:] else "")
+    return (
+        f"{table} {shown}: the source has no rows; expected at least one a day. Is the export "
+        "late? If the day was truly empty: python -m jobs extract "
+        f"--from {days[0]} --to {days[-1]} --table {table} --allow-empty"
+    )
+
+
+@contextmanager
+def _at_work(warehouse: Engine, table: str, as_of: date) -> Iterator[None]:
+    """Hold the lock of the table's day, and name table and day on any error."""
+    try:
+        with only_run(warehouse, f"extract {table}", as_of):
+            yield
+    except psycopg.Error as error:
+        error.add_note(f"{table} as of {as_of}: nothing was loaded; the transaction was undone")
+        raise
+
+
+@contextmanager
+def _postgres(warehouse: Engine) -> Iterator[Postgres]:
+    """Yield psycopg's own connection in a transaction that commits at the end."""
+    with warehouse.begin() as connection:
+        yield _driver(connection)
+
+
+def _driver(connection: Connection) -> Postgres:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver

@@ -1,0 +1,170 @@
+"""The product database: open it, compare its columns with ours, stream a day out of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine, text
+from sqlalchemy.dialects import postgresql
+
+from jobs import settings
+from jobs.warehouse import sql_file
+
+Postgres = psycopg.Connection[tuple[Any, ...]]
+
+# Columns of raw that we add; all others must come from the source.
+OURS = ("copies", "event_day", "known_from", "known_to")
+# Source types that fit each of our types without losing anything; any other is a retyped column.
+FITS = {
+    "bigint": {"int2", "int4", "int8"},
+    "integer": {"int2", "int4"},
+    "smallint": {"int2"},
+    "numeric": {"int2", "int4", "int8", "float4", "float8", "numeric"},
+    "text": {"text", "varchar", "bpchar"},
+    "date": {"date"},
+    "timestamp with time zone": {"timestamp", "timestamptz"},
+}
+
+
+class SourceUnreachable(ConnectionError):
+    """The product database does not answer."""
+
+
+class SourceChanged(ValueError):
+    """A source table no longer has the columns or types we copy."""
+
+
+class EmptyDay(ValueError):
+    """The source has no row for a day that should have some."""
+
+
+@contextmanager
+def open_source(source: Engine) -> Iterator[Postgres]:
+    """Yield a read-only connection with one snapshot, reading bare times in SOURCE_TZ.
+
+    Raises:
+        SourceUnreachable: naming host, port and database, never the password.
+    """
+    try:
+        connection = psycopg.connect(
+            source.url.set(drivername="postgresql").render_as_string(hide_password=False),
+            connect_timeout=10,
+            autocommit=False,
+        )
+    except psycopg.OperationalError as error:
+        where = f"{source.url.host}:{source.url.port}/{source.url.database}"
+        raise SourceUnreachable(
+            f"app: the product database at {where} does not answer ({_first_line(error)}); "
+            "check AIRFLOW_CONN_APP and that the server is up, then rerun"
+        ) from None
+    with connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        connection.execute(
+            sql.SQL("set timezone to {}").format(sql.Literal(settings.source_tz().key))
+        )
+        yield connection
+
+
+def raw_columns(warehouse: Postgres, table: str) -> dict[str, str]:
+    """Return our columns of raw.``table`` that the source must deliver, with their types."""
+    found = warehouse.execute(
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
+        [f"raw.{table}"],
+    )
+    return {name: kind for name, kind in found if name not in OURS}
+
+
+def check_columns(source: Postgres, table: str, day: date, columns: dict[str, str]) -> None:
+    """Compare what the extract delivers with ``columns`` before any row is read.
+
+    Raises:
+        SourceChanged: naming each missing or retyped column, with what was expected.
+    """
+    extract = _bound(sql_file(f"extract/{table}.sql"))
+    mend = f"agree with the owner, or map it in sql/extract/{table}.sql, then rerun"
+    try:
+        described = source.execute(
+            f"select * from ({extract}) as extracted limit 0",
+            {"first_day": day, "last_day": day},
+        ).description
+    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
+        raise SourceChanged(f"{table} {day}: {_first_line(error)}; {mend}") from None
+    except psycopg.errors.UndefinedFunction as error:
+        raise SourceChanged(
+            f"{table} {day}: a column changed its type ({_first_line(error)}); {mend}"
+        ) from None
+    found = {column.name: column.type_display.split("(")[0] for column in described or []}
+    problems = [
+        f"{name} is missing" if name not in found else f"{name} is {found[name]}, expected {kind}"
+        for name, kind in columns.items()
+        if found.get(name) not in FITS[kind]
+    ]
+    if problems:
+        raise SourceChanged(f"{table} {day}: source column {'; '.join(problems)}; {mend}")
+
+
+def copy_days(
+    source: Postgres,
+    warehouse: Postgres,
+    table: str,
+    target: sql.Composable,
+    first_day: date,
+    last_day: date,
+    columns: dict[str, str],
+) -> int:
+    """Stream the days' rows by binary COPY into ``target`` and return how many there were.
+
+    Nothing is held but the block on its way, so memory does not grow with the rows.
+    """
+    names = sql.SQL(", ").join(map(sql.Identifier, [*columns, "event_day"]))
+    casts = sql.SQL(", ").join(
+        sql.SQL("cast({0} as {1}) as {0}").format(sql.Identifier(name), sql.SQL(kind))
+        for name, kind in columns.items()
+    )
+    extract = _bound(sql_file(f"extract/{table}.sql"))
+    query = sql.SQL("copy (select {}, event_day from ({}) as extracted) to stdout (format binary)")
+    load = sql.SQL("copy {} ({}) from stdin (format binary)").format(target, names)
+    with (
+        source.cursor() as reader,
+        warehouse.cursor() as writer,
+        reader.copy(
+            query.format(casts, sql.SQL(extract)),
+            {"first_day": first_day, "last_day": last_day},
+        ) as rows,
+        writer.copy(load) as into,
+    ):
+        for block in rows:
+            into.write(block)
+    return writer.rowcount
+
+
+def signatures(
+    source: Postgres, table: str, first_day: date, last_day: date, columns: dict[str, str]
+) -> dict[date, tuple[int, int]]:
+    """Return each day's row count and content checksum as the source has them now."""
+    casts = sql.SQL(", ").join(
+        sql.SQL("cast({} as {})").format(sql.Identifier(name), sql.SQL(kind))
+        for name, kind in columns.items()
+    )
+    extract = _bound(sql_file(f"extract/{table}.sql"))
+    query = sql.SQL(
+        "select event_day, count(*), sum(hash_record_extended(row({}), 0))"
+        " from ({}) as extracted where event_day between %(first_day)s and %(last_day)s"
+        " group by event_day"
+    ).format(casts, sql.SQL(extract))
+    found = source.execute(query, {"first_day": first_day, "last_day": last_day})
+    return {day: (count, int(checksum)) for day, count, checksum in found}
+
+
+def _bound(statement: str) -> str:
+    """Return ``statement`` with psycopg's %(name)s in place of :name."""
+    return str(text(statement).compile(dialect=postgresql.psycopg.dialect()))
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[0]

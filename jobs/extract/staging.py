@@ -1,0 +1,334 @@
+"""Rows on their way from the source into raw: stage, drop duplicates, attach or append.
+
+Table names are identifiers, which no parameter can carry: they are composed and quoted here.
+"""
+
+from datetime import date, timedelta
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from jobs.extract.source import Postgres
+
+
+def relation(schema: str, name: str) -> sql.Composable:
+    """Return the quoted name of ``schema``.``name``."""
+    return sql.Identifier(schema, name)
+
+
+def name_of(table: str, as_of: date, part: str) -> str:
+    """Return the staging name of one extraction: ``part`` is new, seen or late."""
+    return f"{table}_{as_of:%Y%m%d}_{part}"
+
+
+def create(
+    warehouse: Postgres, table: str, name: str, known_from: date | None = None
+) -> sql.Composable:
+    """Make an empty staging table shaped as raw.``table``, without its constraints.
+
+    Its rows will say known from ``known_from``; with None, ``append`` dates them on time.
+    """
+    staged = relation("staging", name)
+    _run(warehouse, "drop table if exists {}", staged)
+    _run(
+        warehouse,
+        "create table {} as select * from {} with no data",
+        staged,
+        relation("raw", table),
+    )
+    _run(
+        warehouse,
+        "alter table {} alter copies set default 1, alter known_to set default 'infinity',"
+        " alter known_from set default {}",
+        staged,
+        sql.Literal(known_from),
+    )
+    return staged
+
+
+def exists(warehouse: Postgres, name: str) -> bool:
+    """Return whether staging has a table of that name."""
+    found = warehouse.execute("select to_regclass(%s) is not null", [f"staging.{name}"]).fetchone()
+    return bool(found and found[0])
+
+
+def drop(warehouse: Postgres, *names: str) -> None:
+    """Drop staging tables, those that are there."""
+    for name in names:
+        _run(warehouse, "drop table if exists {}", relation("staging", name))
+
+
+def drop_duplicates(warehouse: Postgres, staged: sql.Composable, columns: dict[str, str]) -> int:
+    """Keep one of each set of equal rows, with ``copies`` telling how many there were.
+
+    Grouping by a hash finds the few candidates without sorting whole rows; equality of whole
+    rows then decides. Returns the rows dropped.
+    """
+    names = _names(columns)
+    found = _run(
+        warehouse,
+        """
+        with repeated as (
+            select hash_record_extended(row({names}), 0) as hash
+            from {staged} group by 1 having count(*) > 1
+        ),
+        gone as (
+            delete from {staged} as staged using repeated
+            where hash_record_extended(row({names}), 0) = repeated.hash
+            returning staged.*
+        ),
+        kept as (
+            insert into {staged} ({names}, event_day, copies)
+            select {names}, event_day, count(*) from gone group by {names}, event_day
+            returning 1
+        )
+        select (select count(*) from gone) - (select count(*) from kept)
+        """,
+        staged=staged,
+        names=names,
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def drop_refused_before(
+    warehouse: Postgres, staged: sql.Composable, table: str, columns: dict[str, str]
+) -> None:
+    """Leave out rows without a usable day that quarantine holds already: they come every night."""
+    _run(
+        warehouse,
+        """
+        delete from {staged} as staged using {quarantine} as refused
+        where
+            (staged.event_day is null or staged.event_day > current_date)
+            and hash_record_extended(row({staged_columns}), 0)
+            = hash_record_extended(row({refused_columns}), 0)
+            and row({staged_columns}) is not distinct from row({refused_columns})
+        """,
+        staged=staged,
+        quarantine=relation("quarantine", table),
+        staged_columns=_names(columns, "staged"),
+        refused_columns=_names(columns, "refused"),
+    )
+
+
+def keep_added(
+    warehouse: Postgres,
+    seen: sql.Composable,
+    late: sql.Composable,
+    table: str,
+    columns: dict[str, str],
+) -> int:
+    """Fill ``late`` with the rows of ``seen`` that neither raw nor quarantine holds as standing."""
+    names = _names(columns)
+    return _run(
+        warehouse,
+        """
+        insert into {late} ({names}, event_day, copies)
+        select {qualified}, seen.event_day, seen.copies
+        from {seen} as seen
+        where not exists (
+            select from {raw} as standing
+            where
+                standing.event_day = seen.event_day
+                and standing.known_to = 'infinity'
+                and hash_record_extended(row({standing_columns}), 0)
+                = hash_record_extended(row({qualified}), 0)
+                and row({standing_columns}) is not distinct from row({qualified})
+        )
+        and not exists (
+            select from {quarantine} as standing
+            where
+                standing.event_day = seen.event_day
+                and standing.known_to = 'infinity'
+                and hash_record_extended(row({standing_columns}), 0)
+                = hash_record_extended(row({qualified}), 0)
+                and row({standing_columns}) is not distinct from row({qualified})
+        )
+        """,
+        late=late,
+        names=names,
+        qualified=_names(columns, "seen"),
+        seen=seen,
+        raw=relation("raw", table),
+        quarantine=relation("quarantine", table),
+        standing_columns=_names(columns, "standing"),
+    ).rowcount
+
+
+def close_gone(
+    warehouse: Postgres,
+    seen: sql.Composable,
+    table: str,
+    days: list[date],
+    known_to: date,
+    columns: dict[str, str],
+) -> dict[date, int]:
+    """Close the standing rows of ``days`` that ``seen`` no longer has; return raw's, by day.
+
+    Rows that the source now holds a different number of times only get their ``copies`` mended.
+    """
+    closed: dict[date, int] = {}
+    for schema in ("quarantine", "raw"):
+        names = {
+            "seen": seen,
+            "standing": relation(schema, table),
+            "same": sql.SQL(
+                "seen.event_day = standing.event_day"
+                " and hash_record_extended(row({0}), 0) = hash_record_extended(row({1}), 0)"
+                " and row({0}) is not distinct from row({1})"
+            ).format(_names(columns, "seen"), _names(columns, "standing")),
+        }
+        found = _run(
+            warehouse,
+            """
+            with closed as (
+                update {standing} as standing set known_to = %(known_to)s
+                where
+                    standing.event_day = any(%(days)s)
+                    and standing.known_to = 'infinity'
+                    and not exists (select from {seen} as seen where {same})
+                returning standing.event_day
+            )
+            select event_day, count(*) from closed group by event_day
+            """,
+            params={"days": days, "known_to": known_to},
+            **names,
+        )
+        closed = {row[0]: row[1] for row in found}
+        _run(
+            warehouse,
+            """
+            update {standing} as standing set copies = seen.copies
+            from {seen} as seen
+            where
+                standing.event_day = any(%(days)s)
+                and standing.known_to = 'infinity'
+                and seen.copies <> standing.copies
+                and {same}
+            """,
+            params={"days": days},
+            **names,
+        )
+    return closed
+
+
+def attach_day(warehouse: Postgres, table: str, staged_name: str, day: date) -> None:
+    """Turn a staging table whose rows are all of ``day`` into that day's partition of raw."""
+    partition = f"{table}_{day:%Y%m%d}"
+    _run(
+        warehouse,
+        "alter table {} alter client_id set not null, alter event_day set not null,"
+        " alter known_from set not null, alter known_to set not null,"
+        " alter copies set not null",
+        relation("staging", staged_name),
+    )
+    _run(
+        warehouse,
+        "alter table {} rename to {}",
+        relation("staging", staged_name),
+        sql.Identifier(partition),
+    )
+    _run(warehouse, "alter table {} set schema raw", relation("staging", partition))
+    _run(
+        warehouse,
+        "alter table {} attach partition {} for values from ({}) to ({})",
+        relation("raw", table),
+        relation("raw", partition),
+        sql.Literal(day),
+        sql.Literal(day + timedelta(days=1)),
+    )
+
+
+def create_partitions(warehouse: Postgres, table: str, days: list[date]) -> None:
+    """Make empty partitions of raw for ``days``; those that are there stay."""
+    for day in days:
+        _run(
+            warehouse,
+            "create table if not exists {} partition of {} for values from ({}) to ({})",
+            relation("raw", f"{table}_{day:%Y%m%d}"),
+            relation("raw", table),
+            sql.Literal(day),
+            sql.Literal(day + timedelta(days=1)),
+        )
+
+
+def append(warehouse: Postgres, table: str, staged: sql.Composable, columns: dict[str, str]) -> int:
+    """Add staged rows to raw, each to its day's partition; return their count."""
+    return _run(
+        warehouse,
+        "insert into {raw} ({names}, copies, event_day, known_from)"
+        " select {names}, copies, event_day, coalesce(known_from, event_day + 1) from {staged}",
+        raw=relation("raw", table),
+        staged=staged,
+        names=_names(columns),
+    ).rowcount
+
+
+def signature(
+    warehouse: Postgres, table: str, first_day: date, last_day: date, columns: dict[str, str]
+) -> dict[date, tuple[int, int, int, int]]:
+    """Return, by day: source rows, checksum, distinct rows and rows in quarantine.
+
+    Made from what raw and quarantine hold as standing: together they are all the source had.
+    """
+    found = _run(
+        warehouse,
+        """
+        select
+            event_day,
+            sum(copies),
+            sum(copies * cast(hash_record_extended(row({names}), 0) as numeric)),
+            count(*),
+            count(*) filter (where refused)
+        from (
+            select {names}, event_day, copies, false as refused
+            from {raw} where known_to = 'infinity' and event_day between {first} and {last}
+            union all
+            select {names}, event_day, copies, true
+            from {quarantine} where known_to = 'infinity' and event_day between {first} and {last}
+        ) as standing
+        group by event_day
+        """,
+        names=_names(columns),
+        raw=relation("raw", table),
+        quarantine=relation("quarantine", table),
+        first=sql.Literal(first_day),
+        last=sql.Literal(last_day),
+    )
+    return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in found}
+
+
+def _names(columns: dict[str, str], qualifier: str | None = None) -> sql.Composable:
+    parts = [sql.Identifier(*filter(None, (qualifier, name))) for name in columns]
+    return sql.SQL(", ").join(parts)
+
+
+def _run(
+    warehouse: Postgres,
+    statement: LiteralString,
+    *args: sql.Composable,
+    params: dict[str, object] | None = None,
+    **named: sql.Composable,
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    return warehouse.execute(sql.SQL(statement).format(*args, **named), params)
+
+
+def keep_days(warehouse: Postgres, staged: sql.Composable, days: list[date]) -> None:
+    """Leave only the rows of ``days``."""
+    _run(
+        warehouse,
+        "delete from {} where event_day is null or event_day <> all(%(days)s)",
+        staged,
+        params={"days": days},
+    )
+
+
+def count_by_day(warehouse: Postgres, staged: sql.Composable) -> dict[date, int]:
+    """Return the rows of each event day; rows without a day are not counted."""
+    found = _run(
+        warehouse,
+        "select event_day, count(*) from {} where event_day is not null group by event_day",
+        staged,
+    )
+    return {row[0]: row[1] for row in found}
