@@ -129,7 +129,7 @@ def test_a_critical_failure_comes_first_with_its_sample_and_no_rows(
     broken = table.cells.index("broken")
     expected = ["broken", "median of price", "price", "critical", "11 of 110 (10.00%)", "-3"]
     assert table.cells[broken : broken + 6] == expected
-    assert table.cells[broken + 6] == "client_id 7, date None"
+    assert table.cells[broken + 6] == "date None, client_id 7"
     assert table.cells[broken + 7] == "held"
 
 
