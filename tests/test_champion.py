@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from jobs import champion
+from jobs import champion, evaluation
 from jobs.champion import Gate, Version
 from jobs.warehouse import execute, rows
 
@@ -39,17 +39,19 @@ def gate_rows(clients=2000, seed=3, **strength):
     """
     rng = np.random.default_rng(seed)
     causes = rng.standard_normal((clients, 4))
-    chance = 1 / (1 + np.exp(1.9 - 1.2 * causes @ np.array([1, 0.6, 0.4, 0.2])))
+    chance = 1 / (1 + np.exp(2.2 - causes.sum(axis=1)))
     frame = pd.DataFrame({"client_id": np.arange(clients)})
     frame["label"] = (rng.random(clients) < chance).astype(int)
     for version, known in strength.items():
         if known == 0:
             frame[version] = frame["label"].mean()
             continue
-        signal = causes[:, :known] @ np.array([1, 0.6, 0.4, 0.2])[:known]
+        signal = causes[:, :known].sum(axis=1)
         tenths = pd.qcut(signal, 50, labels=False)
-        frame[version] = frame.groupby(tenths)["label"].transform("mean") + 1e-6 * signal
-    return frame.rename(columns=lambda column: column.replace("__", "-"))
+        frame[version] = (
+            frame.groupby(tenths)["label"].transform("mean").clip(0.01, 0.99) + 1e-6 * signal
+        )
+    return frame
 
 
 def judged(scores, gate=GATE, **arguments):
@@ -123,7 +125,7 @@ def test_the_best_baseline_within_the_calibration_bound_stands_in():
 
 def test_a_model_worse_than_the_base_rate_never_replaces_a_champion_worse_still():
     scores = gate_rows(base=0, recency=1, old=4, new=2)
-    scores["old"], scores["new"] = -scores["old"], -scores["new"]
+    scores["old"], scores["new"] = 1 - scores["old"], 1 - scores["new"]
 
     verdict = judged(scores, champion="old", gate=without_calibration())
 
@@ -183,6 +185,28 @@ def test_rows_that_cannot_carry_a_decision_are_named(spoil, message):
         judged(spoil(gate_rows(base=0, recency=1, old=1, new=2)), champion="old")
 
 
+def test_the_quality_of_model_and_baselines_is_measured_with_intervals(warehouse, job):
+    scores = gate_rows(base=0, new=3)
+    users = scores.rename(columns={"client_id": "user_id"})
+    loss = Gate("toy", "log_loss", 1, 0.01, 28, 1, None, "user_id", per_row=True)
+
+    measured = champion.measure(GATE, scores, {"new": "model", "base": "base_rate"})
+    per_row = champion.measure(loss, users, {"new": "model"})
+
+    by_name = measured.set_index(["name", "metric"])
+    assert set(measured["metric"]) == set(evaluation.METRICS)
+    assert by_name.loc[("base_rate", "roc_auc"), ["value", "low", "high"]].tolist() == [0.5] * 3
+    best = by_name.loc[("model", "roc_auc")]
+    assert 0.5 < best["low"] < best["value"] < best["high"] < 1
+    assert best["rows"] == 2000
+    assert per_row["value"].tolist() == pytest.approx([users["new"].mean()])
+    with warehouse.begin() as connection:
+        for _ in range(2):
+            champion.record_evaluation(connection, job, AS_OF, "gate", measured)
+        kept = rows(connection, "select * from ops.evaluation where job = :job", job=job)
+    assert len(kept) == len(measured) == 2 * len(evaluation.METRICS)
+
+
 def test_the_base_rate_must_be_among_the_baselines():
     with pytest.raises(ValueError, match="no baseline base_rate among"):
         champion.judge(GATE, gate_rows(new=1), "new", {"recency": "recency"})
@@ -196,15 +220,21 @@ def without_calibration():
 
 
 @pytest.fixture
-def job(warehouse):
-    """A job of this test's own, with a result table to publish."""
+def job(warehouse, as_role):
+    """A job of this test's own (MLflow's store is the session's), with a result table to publish."""
     name = f"toy_{uuid4().hex[:8]}"
-    with warehouse.begin() as connection:
+    with as_role("migrator").begin() as connection:
         connection.execute(
             text("insert into ops.result_table values (:table, :job, '{}', 90)"),
             {"table": f"result.{name}", "job": name},
         )
-    return name
+    yield name
+    with as_role("migrator").begin() as connection:
+        for table in ("publication", "result_table"):
+            connection.execute(
+                text(f"delete from ops.{table} where table_name = :table"),
+                {"table": f"result.{name}"},
+            )
 
 
 def gate_of(job, **changes):
@@ -739,12 +769,6 @@ def test_mlflow_being_down_is_said_at_once_and_without_the_password(job, monkeyp
 # What happened since ---------------------------------------------------------------------------
 
 
-def mean_score(labels, score):
-    return pd.DataFrame({"metric": ["brier"], "value": [((score - labels) ** 2).mean()]}).assign(
-        low=None, high=None
-    )
-
-
 def test_published_days_are_compared_once_their_labels_are_complete(warehouse, job):
     [first] = moved(warehouse, job, AS_OF)
     publish(warehouse, job, AS_OF, first)
@@ -754,7 +778,7 @@ def test_published_days_are_compared_once_their_labels_are_complete(warehouse, j
         return pd.DataFrame({"label": [0, 1], "score": [0.2, 0.6]})
 
     def compare(as_of):
-        return champion.mature(warehouse, job, f"result.{job}", as_of, 90, labelled, mean_score)
+        return champion.mature(warehouse, job, f"result.{job}", as_of, 90, labelled)
 
     assert compare(AS_OF + timedelta(days=89)) == []
     assert compare(AS_OF + timedelta(days=90)) == [AS_OF]
@@ -768,8 +792,11 @@ def test_published_days_are_compared_once_their_labels_are_complete(warehouse, j
             job=job,
             day=AS_OF,
         )
-    assert [row["metric"] for row in kept] == ["brier", "observed_rate", "predicted_rate"]
-    assert [row["value"] for row in kept] == pytest.approx([0.1, 0.5, 0.4])
+    values = {row["metric"]: row["value"] for row in kept}
+    assert set(values) == {"observed_rate", "predicted_rate", *evaluation.METRICS}
+    assert values["predicted_rate"] == pytest.approx(0.4)
+    assert values["observed_rate"] == 0.5
+    assert values["brier"] == pytest.approx(0.1)
     assert {row["rows"] for row in kept} == {2}
 
 
@@ -788,7 +815,6 @@ def test_a_day_scored_again_by_another_version_is_compared_again(warehouse, job)
                 AS_OF + 20 * WEEK,
                 90,
                 lambda day: rowset,
-                mean_score,
             )
         )
 
@@ -807,7 +833,6 @@ def test_a_published_day_without_rows_to_compare_is_named(warehouse, job):
             AS_OF + 20 * WEEK,
             90,
             lambda day: pd.DataFrame({"label": [], "score": []}),
-            mean_score,
         )
 
 

@@ -5,7 +5,7 @@ that say which version is live on which day, ``observed`` the quality measured.
 """
 
 from jobs.champion.gate import Gate, Verdict, judge
-from jobs.champion.observed import mature, record_evaluation
+from jobs.champion.observed import mature, measure, record_evaluation
 from jobs.champion.promotion import (
     Change,
     Decision,
@@ -51,6 +51,7 @@ __all__ = [
     "load_model",
     "log",
     "mature",
+    "measure",
     "next_version",
     "promote",
     "record_evaluation",

@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from jobs import evaluation
+
+SEED = 7
+
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Gate:
 
     Attributes:
         job: job.
-        metric: primary metric: a name that `jobs.evaluation` knows or, with ``per_row``, any name.
+        metric: primary metric: one of `jobs.evaluation.METRICS` or, with ``per_row``, any name.
         horizon_days: days until a label is final.
         margin: an old champion gives way to a challenger that is surely not worse by this much.
         max_age_days: age of the champion's training day from which it counts as old.
@@ -27,7 +32,7 @@ class Gate:
         floor: baseline that a model must always beat.
         per_row: the score columns hold the metric of each row already (one user's NDCG, say), and
             its mean is compared; no label is needed.
-        higher_is_better: False for losses.
+        higher_is_better: False for losses per row; `jobs.evaluation` knows its own metrics.
     """
 
     job: str
@@ -41,6 +46,11 @@ class Gate:
     floor: str = "base_rate"
     per_row: bool = False
     higher_is_better: bool = True
+
+
+def higher_is_better(gate: Gate) -> bool:
+    """Return whether more of the primary metric is better."""
+    return evaluation.HIGHER_IS_BETTER.get(gate.metric, gate.higher_is_better)
 
 
 @dataclass(frozen=True)
@@ -103,21 +113,25 @@ def judge(
             reason = f"all {len(scores)} rows have label {int(scores['label'].iloc[0])}"
             return Verdict(stays, f"{reason}: no test is possible; {stays} serves", figures)
 
-    figures["values"] = {version: _value(gate, scores, version) for version in compared}
-    over_floor = _gain(gate, scores, challenger, floor)
-    figures["gain_over_floor"] = over_floor
-    within, calibration = _calibration(gate, scores, compared, challenger)
-    figures["calibration_errors"] = calibration
-    beats_floor = over_floor["low"] > 0
+    values = _values(gate, scores, compared)
+    primary = {version: found[gate.metric] for version, found in values.items()}
+    figures["values"] = primary
+    # Baselines other than the floor are never tested against, so they need no samples.
+    samples = _samples(gate, scores, [challenger, floor, *([champion] if champion else [])])
+    over_floor = figures["gain_over_floor"] = _gain(gate, samples, primary, challenger, floor)
     failed = []
-    if not beats_floor:
+    if not over_floor["low"] > 0:
         failed.append(f"{gate.metric} {_text(over_floor)} over {gate.floor} is not above zero")
-    if not within:
-        failed.append(
-            f"calibration error {calibration[challenger]:.4f} is over the bound "
-            f"{gate.calibration_bound}"
-            + (f" (the champion's is {calibration[champion]:.4f})" if champion else "")
-        )
+    calibration: dict[str, float] = {}
+    if gate.calibration_bound is not None:
+        calibration = {version: found["ece"] for version, found in values.items()}
+        figures["calibration_errors"] = calibration
+        if calibration[challenger] > gate.calibration_bound:
+            beside = f" (the champion's is {calibration[champion]:.4f})" if champion else ""
+            failed.append(
+                f"calibration error {calibration[challenger]:.4f}{beside} is over the bound "
+                f"{gate.calibration_bound}"
+            )
 
     if champion is None:
         if not failed:
@@ -126,11 +140,10 @@ def judge(
                 f"no champion; {gate.metric} {_text(over_floor)} over {gate.floor}",
                 figures,
             )
-        best = _best_baseline(gate, figures["values"], calibration, baselines, floor)
+        best = _best_baseline(gate, primary, calibration, baselines, floor)
         return Verdict(best, f"no champion; {'; '.join(failed)}; {best} stands in", figures)
 
-    gain = _gain(gate, scores, challenger, champion)
-    figures["gain"] = gain
+    gain = figures["gain"] = _gain(gate, samples, primary, challenger, champion)
     old = champion_age_days > gate.max_age_days
     said = f"{gate.metric} {_text(gain)} over {champion}"
     if failed:
@@ -187,7 +200,7 @@ def _best_baseline(
     """Return the best baseline whose calibration is within bounds, else the floor."""
     bound = np.inf if gate.calibration_bound is None else gate.calibration_bound
     sound = [version for version in baselines if calibration.get(version, 0.0) <= bound]
-    sign = 1 if gate.higher_is_better else -1
+    sign = 1 if higher_is_better(gate) else -1
     return max(sorted(sound), key=lambda version: sign * values[version], default=floor)
 
 
@@ -195,35 +208,40 @@ def _text(gain: Mapping[str, float]) -> str:
     return f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
 
 
-def _value(gate: Gate, scores: pd.DataFrame, version: str) -> float:
+def _values(gate: Gate, scores: pd.DataFrame, versions: list[str]) -> dict[str, dict[str, float]]:
+    """Return each version's figures by name; those of the gate's metric are among them."""
     if gate.per_row:
-        return float(scores[version].mean())
-    return float(getattr(evaluation, gate.metric)(scores["label"], scores[version]))
+        return {version: {gate.metric: float(scores[version].mean())} for version in versions}
+    return {version: evaluation.metrics(scores["label"], scores[version]) for version in versions}
 
 
-def _gain(gate: Gate, scores: pd.DataFrame, first: str, second: str) -> dict[str, float]:
-    rng = np.random.default_rng(7)
-    sign = 1 if gate.higher_is_better else -1
-    value = sign * (_value(gate, scores, first) - _value(gate, scores, second))
-    draws = []
-    groups = list(scores.groupby(gate.unit).indices.values())
-    for _ in range(200):
-        sample = scores.iloc[
-            np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
-        ]
-        draws.append(sign * (_value(gate, sample, first) - _value(gate, sample, second)))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {"value": value, "low": float(low), "high": float(high)}
+def _gain(
+    gate: Gate, samples: Mapping[str, Numbers], values: Mapping[str, float], new: str, old: str
+) -> dict[str, float]:
+    """Return by how much ``new`` is better than ``old``, with the paired interval."""
+    sign = 1 if higher_is_better(gate) else -1
+    drawn = sign * (samples[new] - samples[old])
+    tail = (1 - evaluation.CONFIDENCE) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return {"value": sign * (values[new] - values[old]), "low": float(low), "high": float(high)}
 
 
-def _calibration(
-    gate: Gate, scores: pd.DataFrame, compared: list[str], challenger: str
-) -> tuple[bool, dict[str, float]]:
-    """Return whether the challenger's calibration is within bounds, and all errors."""
-    if gate.calibration_bound is None:
-        return True, {}
-    errors = {
-        version: float(evaluation.calibration_error(scores["label"], scores[version]))
-        for version in compared
-    }
-    return errors[challenger] <= gate.calibration_bound, errors
+def _samples(gate: Gate, scores: pd.DataFrame, versions: list[str]) -> dict[str, Numbers]:
+    """Return each version's primary metric in the same bootstrap samples of units."""
+    if gate.per_row:
+        return mean_samples(scores, versions, gate.unit)
+    columns = {version: scores[version].to_numpy() for version in versions}
+    drawn = evaluation.resample(scores["label"], columns, scores[gate.unit])
+    return {version: frame[gate.metric].to_numpy() for version, frame in drawn.items()}
+
+
+def mean_samples(scores: pd.DataFrame, columns: list[str], unit: str) -> dict[str, Numbers]:
+    """Return each column's mean in the same bootstrap samples of ``unit``, with all their rows."""
+    totals = scores.groupby(unit)[columns].sum().to_numpy(dtype=float)
+    counts = scores.groupby(unit).size().to_numpy(dtype=float)
+    random = np.random.default_rng(SEED)
+    means = np.empty((evaluation.RESAMPLES, len(columns)))
+    for draw in range(evaluation.RESAMPLES):
+        weights = np.bincount(random.integers(0, len(counts), len(counts)), minlength=len(counts))
+        means[draw] = weights @ totals / (weights @ counts)
+    return {column: means[:, place] for place, column in enumerate(columns)}

@@ -1,15 +1,45 @@
 """Quality in ops.evaluation: at the gate, and again once what was predicted has happened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine
 
-from jobs import warehouse
+from jobs import evaluation, warehouse
+from jobs.champion.gate import Gate, mean_samples
 
-# label and score of each row in; columns metric, value, low, high out
-Measure = Callable[["pd.Series[int]", "pd.Series[float]"], pd.DataFrame]
+COLUMNS = ["metric", "value", "low", "high"]
+
+
+def measure(gate: Gate, scores: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the quality of each version on the gate's rows, with 95 % intervals.
+
+    Args:
+        gate: the job's settings.
+        scores: the gate's rows, see `jobs.champion.gate.judge`.
+        names: versions to measure (columns of ``scores``) and what they are called beside each
+            other: 'model', 'base_rate' ...
+
+    Returns:
+        model_version, name, metric, value, low, high, rows; one row per version and metric.
+    """
+    if gate.per_row:
+        samples = mean_samples(scores, list(names), gate.unit)
+        ends = {version: np.quantile(drawn, [0.025, 0.975]) for version, drawn in samples.items()}
+        found = [(v, gate.metric, scores[v].mean(), *ends[v]) for v in names]
+    else:
+        columns = {version: scores[version].to_numpy() for version in names}
+        measured = evaluation.intervals(scores["label"], columns, scores[gate.unit])
+        found = [
+            (version, metric, figure.value, figure.low, figure.high)
+            for version, figures in measured.items()
+            for metric, figure in figures.items()
+        ]
+    frame = pd.DataFrame(found, columns=["model_version", *COLUMNS])
+    frame.insert(1, "name", frame["model_version"].map(dict(names)))
+    return frame.assign(rows=len(scores))
 
 
 def record_evaluation(
@@ -49,12 +79,12 @@ def mature(
     as_of: date,
     horizon_days: int,
     labelled: Callable[[date], pd.DataFrame],
-    measure: Measure,
 ) -> list[date]:
     """Compare each published day whose labels are complete by ``as_of`` with what happened.
 
     A day is compared once for each version that made its rows: one published anew is compared
-    anew. Beside ``measure``'s metrics, predicted_rate and observed_rate are kept.
+    anew. Kept are the metrics of `jobs.evaluation` (where both labels occur) and predicted_rate
+    beside observed_rate.
 
     Args:
         engine: the warehouse.
@@ -62,8 +92,7 @@ def mature(
         table_name: result table, with its schema.
         as_of: day of the run.
         horizon_days: days until a label is final.
-        labelled: gives a published day's rows: label and the published ``score``.
-        measure: gives the metrics of those rows.
+        labelled: gives a published day's rows: label (0 or 1) and the published ``score``.
 
     Returns:
         The days compared, oldest first.
@@ -86,18 +115,21 @@ def mature(
                 f"{table_name} {day['as_of']}: 0 rows to compare with what happened, though "
                 "the day is published; were its partition or the raw days after it removed?"
             )
-        rates = pd.DataFrame(
-            {
-                "metric": ["predicted_rate", "observed_rate"],
-                "value": [frame["score"].mean(), frame["label"].mean()],
-                "low": None,
-                "high": None,
-            }
-        )
-        measured = pd.concat([measure(frame["label"], frame["score"]), rates])
-        measured = measured.assign(
+        measured = _observed(frame).assign(
             model_version=day["model_version"], name="published", rows=len(frame)
         )
         with engine.begin() as connection:
             record_evaluation(connection, job, day["as_of"], "matured", measured)
     return [day["as_of"] for day in days]
+
+
+def _observed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return metric, value, low, high of one published day."""
+    found: list[tuple[str, float, float | None, float | None]] = [
+        ("predicted_rate", float(frame["score"].mean()), None, None),
+        ("observed_rate", float(frame["label"].mean()), None, None),
+    ]
+    if frame["label"].nunique() == 2:
+        figures = evaluation.intervals(frame["label"], {"published": frame["score"]})["published"]
+        found += [(name, one.value, one.low, one.high) for name, one in figures.items()]
+    return pd.DataFrame(found, columns=COLUMNS)
