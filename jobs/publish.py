@@ -1,0 +1,293 @@
+"""The one way rows reach readers: stage, check, attach the day, then make it visible.
+
+A day appears in two commits: its partition is attached first and its ops.publication row, which
+every view asks for, follows. (In one commit a reader that planned before it and took its snapshot
+after it would find the day announced and its partition missing.) A day that has a partition
+already is replaced inside it, rows and publication row in one commit, since detaching would wait
+for every open reader and show older snapshots nothing.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+from psycopg import sql
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.dialects import postgresql
+
+from jobs.extract.source import Postgres
+from jobs.warehouse import adbc_uri, airflow_run_id, execute, only_run, rows, sql_file
+
+
+class NothingToPublish(ValueError):
+    """A day without rows is a failure; the newest published day goes on serving."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What became of a publish call: the day's rows and checksum, and whether it wrote them."""
+
+    rows: int
+    checksum: str
+    written: bool
+
+
+def stage(warehouse: Engine, table: str, as_of: date, part: str, shape: str, data: pa.Table) -> str:
+    """Put rows into a staging table of their own, replacing what an earlier try left there.
+
+    Args:
+        warehouse: the warehouse.
+        table: result table the rows are for, with its schema.
+        as_of: day they are for.
+        part: name of this part among those of the day, for example "0of4".
+        shape: column definitions of the staging table, in SQL.
+        data: the rows; names and types as in ``shape``.
+
+    Returns:
+        The staging table's name.
+    """
+    name = f"{table.split('.')[1]}_{as_of:%Y%m%d}_{part}"
+    quoted = sql.Identifier("staging", name)
+    with adbc.connect(adbc_uri(warehouse)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("drop table if exists {}").format(quoted).as_string())
+        cursor.execute(
+            sql.SQL("create table {} ({})").format(quoted, sql.SQL(shape)).as_string()  # type: ignore[arg-type]
+        )
+        cursor.adbc_ingest(name, data, mode="append", db_schema_name="staging")
+        connection.commit()
+    return name
+
+
+def publish(
+    warehouse: Engine,
+    table: str,
+    as_of: date,
+    staged: Sequence[str],
+    select: str,
+    model_version: str,
+    *,
+    mlflow_run_id: str | None = None,
+    alongside: Mapping[str, Mapping[str, object]] | None = None,
+    **values: object,
+) -> Publication:
+    """Publish one day of a result table from its staged parts, all of it or nothing.
+
+    Args:
+        warehouse: the warehouse.
+        table: result table, with its schema.
+        as_of: day to publish; a day published already is replaced.
+        staged: staging tables of the day's parts; dropped once the day is visible.
+        select: file under sql/ that reads the relation ``staged`` (all parts) and delivers the
+            table's columns by name.
+        model_version: version that made the rows.
+        mlflow_run_id: its MLflow run.
+        alongside: files under sql/ with their parameters, run in the transaction that makes the
+            day visible.
+        values: parameters of ``select`` beside as_of and model_version.
+
+    Returns:
+        Rows and checksum of the day; ``written`` is false where the very same rows were published
+        before, which writes nothing.
+
+    Raises:
+        NothingToPublish: if there is no row; the day published before stays.
+        AlreadyRunning: if another process publishes the same day.
+    """
+    name = table.split(".")[1]
+    fresh, partition = f"{name}_{as_of:%Y%m%d}_day", f"{name}_{as_of:%Y%m%d}"
+    with only_run(warehouse, f"publish {table}", as_of):
+        with warehouse.begin() as connection:
+            ours = _driver(connection)
+            count = _fill(ours, table, fresh, as_of, staged, select, model_version, values)
+            if not count:
+                raise NothingToPublish(
+                    f"{table} {as_of}: 0 rows to publish; were its inputs extracted? "
+                    "The newest published day goes on serving"
+                )
+            checksum = _checksum(ours, sql.Identifier("staging", fresh))
+            published = _published(connection, table, as_of)
+            if published == (checksum, model_version):
+                _drop(ours, [fresh, *staged])
+                return Publication(count, checksum, written=False)
+            attached = _exists(ours, "result", partition)
+            if not attached:
+                _attach(ours, table, fresh, partition, as_of)
+        if not attached:
+            _wait_for_planners(warehouse, table)
+        with warehouse.begin() as connection:
+            ours = _driver(connection)
+            if attached:
+                _replace(ours, partition, fresh)
+            connection.execute(
+                text(
+                    "insert into ops.publication (table_name, as_of, model_version, rows,"
+                    " checksum, replaced, mlflow_run_id, airflow_run_id) values (:table, :as_of,"
+                    " :version, :rows, :checksum, :replaced, :mlflow_run, :airflow_run)"
+                ),
+                {
+                    "table": table,
+                    "as_of": as_of,
+                    "version": model_version,
+                    "rows": count,
+                    "checksum": checksum,
+                    "replaced": published is not None,
+                    "mlflow_run": mlflow_run_id,
+                    "airflow_run": airflow_run_id(),
+                },
+            )
+            for path, parameters in (alongside or {}).items():
+                execute(connection, path, **parameters)
+            _drop(ours, [fresh, *staged])
+    return Publication(count, checksum, written=True)
+
+
+def _fill(
+    ours: Postgres,
+    table: str,
+    fresh: str,
+    as_of: date,
+    staged: Sequence[str],
+    select: str,
+    model_version: str,
+    values: Mapping[str, object],
+) -> int:
+    """Make the day's table with all that the parent asks of a partition; return its rows."""
+    schema, name = table.split(".")
+    _drop(ours, [fresh])
+    target = sql.Identifier("staging", fresh)
+    columns = [
+        column
+        for (column,) in ours.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass"
+            " and attnum > 0 and not attisdropped order by attnum",
+            [table],
+        )
+    ]
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    ours.execute(
+        sql.SQL("create table {} (like {} including constraints, check (as_of = {}))").format(
+            target, sql.Identifier(schema, name), sql.Literal(as_of)
+        )
+    )
+    parts = sql.SQL(" union all ").join(
+        sql.SQL("select * from {}").format(sql.Identifier("staging", part)) for part in staged
+    )
+    ours.execute(sql.SQL("create or replace temporary view staged as {}").format(parts))
+    # Rows arrive in key order, so that the index is built from sorted input.
+    statement = str(text(sql_file(select)).compile(dialect=postgresql.psycopg.dialect()))
+    count = ours.execute(
+        sql.SQL("insert into {} ({}) select {} from ({}) as made").format(
+            target,
+            names,
+            names,
+            sql.SQL(statement),  # type: ignore[arg-type]
+        ),
+        {"as_of": as_of, "model_version": model_version, **values},
+    ).rowcount
+    ours.execute("drop view pg_temp.staged")
+    key = ours.execute(
+        "select pg_get_constraintdef(oid) from pg_constraint"
+        " where conrelid = %s::regclass and contype = 'p'",
+        [table],
+    ).fetchone()
+    if key is None:
+        raise LookupError(f"{table}: a result table needs a primary key; add it in its migration")
+    ours.execute(sql.SQL("alter table {} add {}").format(target, sql.SQL(key[0])))
+    ours.execute(sql.SQL("analyze {}").format(target))
+    return count
+
+
+def _checksum(ours: Postgres, relation: sql.Composable) -> str:
+    """Return a checksum of all rows and columns that their order does not change."""
+    found = ours.execute(
+        sql.SQL(
+            "select to_hex(mod(sum(hash_record_extended(day, 0)::numeric) + 2::numeric ^ 96,"
+            " 2::numeric ^ 62)::bigint)"
+            " || to_hex(mod(sum(hash_record_extended(day, 1)::numeric) + 2::numeric ^ 96,"
+            " 2::numeric ^ 62)::bigint)"
+            " from {} as day"
+        ).format(relation)
+    ).fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+def _published(connection: Connection, table: str, as_of: date) -> tuple[str, str] | None:
+    """Return checksum and version of the day as last published, or None."""
+    found = rows(
+        connection,
+        "select checksum, model_version from ops.publication"
+        " where table_name = :table and as_of = :as_of order by publication_id desc limit 1",
+        table=table,
+        as_of=as_of,
+    )
+    return (found[0]["checksum"], found[0]["model_version"]) if found else None
+
+
+def _attach(ours: Postgres, table: str, fresh: str, partition: str, as_of: date) -> None:
+    schema, name = table.split(".")
+    ours.execute(
+        sql.SQL("alter table {} rename to {}").format(
+            sql.Identifier("staging", fresh), sql.Identifier(partition)
+        )
+    )
+    ours.execute(
+        sql.SQL("alter table {} set schema {}").format(
+            sql.Identifier("staging", partition), sql.Identifier(schema)
+        )
+    )
+    ours.execute(
+        sql.SQL("alter table {} attach partition {} for values from ({}) to ({})").format(
+            sql.Identifier(schema, name),
+            sql.Identifier(schema, partition),
+            sql.Literal(as_of),
+            sql.Literal(as_of + timedelta(days=1)),
+        )
+    )
+
+
+def _wait_for_planners(warehouse: Engine, table: str) -> None:
+    """Wait until no statement that was planned without the new partition can still start.
+
+    Whoever has planned a query holds a lock on the table. Those that hold one now may not know
+    the partition; once they are gone, or have had two seconds to take their snapshot, announcing
+    the day shows nobody an empty one.
+    """
+    holders = text(
+        "select virtualtransaction from pg_locks"
+        " where relation = cast(:table as regclass) and granted and pid <> pg_backend_pid()"
+    )
+    with warehouse.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        before = set(connection.execute(holders, {"table": table}).scalars())
+        for _ in range(200):
+            if not before.intersection(connection.execute(holders, {"table": table}).scalars()):
+                return
+            time.sleep(0.01)
+
+
+def _replace(ours: Postgres, partition: str, fresh: str) -> None:
+    """Put the fresh rows in the place of the day's old ones; readers see either, never both."""
+    target = sql.Identifier("result", partition)
+    ours.execute(sql.SQL("delete from {}").format(target))
+    ours.execute(
+        sql.SQL("insert into {} select * from {}").format(target, sql.Identifier("staging", fresh))
+    )
+
+
+def _exists(ours: Postgres, schema: str, name: str) -> bool:
+    found = ours.execute("select to_regclass(%s) is not null", [f"{schema}.{name}"]).fetchone()
+    return bool(found and found[0])
+
+
+def _drop(ours: Postgres, names: Sequence[str]) -> None:
+    for name in names:
+        ours.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("staging", name)))
+
+
+def _driver(connection: Connection) -> Postgres:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return driver  # type: ignore[return-value]
