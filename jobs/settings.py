@@ -63,11 +63,6 @@ def pages_dir() -> Path:
     return Path(setting("NIGHTSHIFT_PAGES", str(state_dir() / "pages")))
 
 
-def absent_tables() -> frozenset[str]:
-    """Return the source tables that this owner does not have: no rows are expected of them."""
-    return frozenset(filter(None, setting("NIGHTSHIFT_ABSENT_TABLES", "").split(",")))
-
-
 def webhook_url() -> str | None:
     """Return where failures are announced, or None to announce them in the log only."""
     return setting("NIGHTSHIFT_WEBHOOK_URL", "") or None

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
-from jobs import settings
 from jobs.extract import staging
 from jobs.extract.profile import profile
 from jobs.extract.source import (
@@ -80,7 +79,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
     counts = {"copied": 0, "duplicates": 0, "late": 0, "changed_days": 0}
     with _at_work(warehouse, table, as_of), _postgres(warehouse) as ours:
         staging.drop(ours, *_staged_names(table, as_of))
-        if table in settings.absent_tables():
+        if _absent(ours, table):
             return counts
         columns = raw_columns(ours, table)
         known = _newest_signatures(ours, table, day - RECHECK_DAYS * ONE_DAY, day)
@@ -90,6 +89,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
                 name = staging.name_of(table, as_of, "new")
                 staged = staging.create(ours, table, name, known_from=as_of)
                 copy_days(theirs, ours, table, staged, day, day, columns)
+                staging.drop_forgotten(ours, staged)
                 counts["duplicates"] = staging.drop_duplicates(ours, staged, columns)
                 staging.drop_refused_before(ours, staged, table, columns)
                 counts["copied"] = staging.count_by_day(ours, staged).get(day, 0)
@@ -139,8 +139,10 @@ def accept_table(warehouse: Engine, table: str, as_of: date) -> Counts:
     with _at_work(warehouse, table, as_of), warehouse.begin() as connection:
         ours = _driver(connection)
         columns = raw_columns(ours, table)
-        if table in settings.absent_tables():
-            if day not in _newest_signatures(ours, table, day, day):
+        if _absent(ours, table):
+            if not ours.execute(
+                "select from ops.load where table_name = %s and event_day = %s", [table, day]
+            ).fetchone():
                 _record_absent(connection, table, [day])
             return {"loaded": 0, "closed": 0}
         new, seen, late = _staged_names(table, as_of)
@@ -210,8 +212,8 @@ def reload(
             known_at = _newest_as_of(ours, table)
             columns = raw_columns(ours, table)
             known = _newest_signatures(ours, table, first_day, last_day)
-        if not known or table in settings.absent_tables():
-            continue
+            if not known or _absent(ours, table):
+                continue
         with _at_work(warehouse, table, known_at):
             with open_source(source) as theirs, _postgres(warehouse) as ours:
                 check_columns(theirs, table, first_day, columns)
@@ -241,16 +243,17 @@ def _load_run(
     as_of = last + ONE_DAY
     name = staging.name_of(table, as_of, "range")
     days = [first + n * ONE_DAY for n in range((last - first).days + 1)]
-    if table in settings.absent_tables():
-        with warehouse.begin() as connection:
+    with warehouse.begin() as connection:
+        if _absent(_driver(connection), table):
             _record_absent(connection, table, days)
-        return {"loaded": 0, "quarantined": 0, "duplicates": 0}
+            return {"loaded": 0, "quarantined": 0, "duplicates": 0}
     with _at_work(warehouse, table, as_of):
         with open_source(source) as theirs, _postgres(warehouse) as ours:
             columns = raw_columns(ours, table)
             check_columns(theirs, table, first, columns)
             staged = staging.create(ours, table, name)
             copy_days(theirs, ours, table, staged, first, last, columns)
+            staging.drop_forgotten(ours, staged)
             duplicates = staging.drop_duplicates(ours, staged, columns)
             staging.drop_refused_before(ours, staged, table, columns)
             empty = sorted(set(days) - set(staging.count_by_day(ours, staged)))
@@ -288,6 +291,7 @@ def _stage_changes(
     for day in changed:
         copy_days(theirs, ours, table, seen, day, day, columns)
     staging.keep_days(ours, seen, changed)
+    staging.drop_forgotten(ours, seen)
     staging.drop_duplicates(ours, seen, columns)
     late = staging.create(ours, table, late_name, known_from=known_at)
     return staging.keep_added(ours, seen, late, table, columns)
@@ -461,6 +465,12 @@ def _record_absent(connection: Connection, table: str, days: list[date]) -> None
             for day in days
         ],
     )
+
+
+def _absent(ours: Postgres, table: str) -> bool:
+    """Return whether the owner was declared not to have this table."""
+    found = ours.execute("select from ops.absent_table where table_name = %s", [table])
+    return found.fetchone() is not None
 
 
 def _update_lives(connection: Connection, table: str, known_from: date) -> None:

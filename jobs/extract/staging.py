@@ -112,6 +112,17 @@ def drop_refused_before(
     )
 
 
+def drop_forgotten(warehouse: Postgres, staged: sql.Composable) -> None:
+    """Leave out the rows of clients who were erased on request (python -m jobs forget)."""
+    _run(
+        warehouse,
+        "delete from {} where exists (select from ops.forgotten where person = 'client')"
+        " and encode(sha256(convert_to(client_id::text, 'UTF8')), 'hex')"
+        " in (select key_sha256 from ops.forgotten where person = 'client')",
+        staged,
+    )
+
+
 def keep_added(
     warehouse: Postgres,
     seen: sql.Composable,

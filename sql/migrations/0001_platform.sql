@@ -62,6 +62,27 @@ comment on column ops.load.checksum is 'Sum of the source''s row hashes: differs
 comment on column ops.load.airflow_run_id is 'Airflow run, null when run by hand';
 comment on column ops.load.loaded_at is 'When it was committed';
 
+create table ops.absent_table (
+    table_name  text        primary key,
+    reason      text        not null,
+    declared_at timestamptz not null default clock_timestamp()
+);
+comment on table ops.absent_table is 'Source tables this owner does not have: no rows are expected of them';
+comment on column ops.absent_table.table_name is 'Table under raw';
+comment on column ops.absent_table.reason is 'Why, in words';
+comment on column ops.absent_table.declared_at is 'When it was declared';
+
+create table ops.forgotten (
+    person       text        not null check (person in ('client', 'user')),
+    key_sha256   text        not null,
+    forgotten_at timestamptz not null default clock_timestamp(),
+    primary key (person, key_sha256)
+);
+comment on table ops.forgotten is 'People erased on request; extraction leaves their rows out from then on';
+comment on column ops.forgotten.person is 'client or user';
+comment on column ops.forgotten.key_sha256 is 'Hash of the key: enough to leave the person out, not to list them';
+comment on column ops.forgotten.forgotten_at is 'When';
+
 create table ops.validation (
     validation_id   bigint generated always as identity primary key,
     table_name      text        not null,
@@ -292,7 +313,8 @@ comment on column ops.incident.resolved_at is 'When a rerun succeeded; null whil
 
 grant select, insert on all tables in schema ops to nightshift;
 grant update on ops.profile, ops.tuning, ops.evaluation, ops.incident to nightshift;
-grant delete on ops.profile to nightshift;
+grant delete on ops.profile, ops.absent_table to nightshift;
+grant update (sample, observed) on ops.validation to nightshift;
 grant usage on all sequences in schema ops to nightshift;
 
 -- What people read ------------------------------------------------------------------------------

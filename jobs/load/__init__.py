@@ -1,0 +1,1 @@
+"""Load real files, in their owners' format, into the product database."""

@@ -1,0 +1,151 @@
+"""Real files into the product database, then their history into the warehouse."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine, text
+
+from jobs.extract import job as extract
+from jobs.load import apparel, cdnow
+from jobs.load.blocks import Blocks
+from jobs.simulate.job import create
+
+# Column that dates a row, by table: it tells which days there are.
+DATED_BY = {
+    "apparel_messages": "least(min(created_at)::date, min(date))",
+    "apparel_purchases": "min(date)",
+    "client_event": "min(event_time)::date",
+}
+
+
+class NotLoadable(ValueError):
+    """The folder's files are of no known form, or the product database holds other rows."""
+
+
+def load(
+    owner: Engine,
+    source: Engine,
+    warehouse: Engine,
+    folder: Path,
+    *,
+    target_as_of: date | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[date, date]:
+    """Load all files of ``folder`` and extract every day they cover.
+
+    Tables without a file are declared absent, so that nothing waits for their rows. Days without
+    rows are taken as they are: a file is all there is.
+
+    Args:
+        owner: the product database, as a role that may write it.
+        source: the same, as the role that extraction reads with.
+        warehouse: the warehouse.
+        folder: CSV files of the three apparel tables, or CDNOW_master.txt.
+        target_as_of: day that the labels of an apparel_target_binary file stand on.
+        report: is told what is being done.
+
+    Returns:
+        First and last event day.
+
+    Raises:
+        NotLoadable: naming what was found and what is known.
+    """
+    found = cdnow.tables(folder) or apparel.tables(folder)
+    if not found:
+        names = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else "none"
+        raise NotLoadable(
+            f"{folder}: no known file (found {names}); expected CDNOW_master.txt, or "
+            "apparel-purchases.csv, apparel-messages.csv and client-event.csv with their owners' "
+            "columns (apparel-target_binary.csv may stand beside them)"
+        )
+    create(owner)
+    with owner.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        for table, (columns, blocks) in found.items():
+            if driver.execute(
+                sql.SQL("select from {} limit 1").format(sql.Identifier(table))
+            ).fetchone():
+                raise NotLoadable(
+                    f"{table}: the product database has rows already; load into a platform of "
+                    "its own: NIGHTSHIFT_STATE=/another/folder make load DIR=..."
+                )
+            report(f"{table} from {folder.name}")
+            _copy(driver, table, columns, blocks, folder)
+    if (labels := apparel.labels(folder)) is not None:
+        _load_labels(warehouse, labels, target_as_of, folder)
+    first, last = _days(owner, [table for table in found if table in DATED_BY])
+    with warehouse.begin() as connection:
+        for table in extract.SHOP:
+            if table not in found:
+                connection.execute(
+                    text(
+                        "insert into ops.absent_table (table_name, reason)"
+                        " values (:table, :reason) on conflict do nothing"
+                    ),
+                    {"table": table, "reason": f"no file for it in {folder.name}"},
+                )
+    extract.load_range(source, warehouse, first, last, allow_empty=True, report=report)
+    return first, last
+
+
+def _copy(
+    driver: "psycopg.Connection[tuple[object, ...]]",
+    table: str,
+    columns: list[str],
+    blocks: Blocks,
+    folder: Path,
+) -> None:
+    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    try:
+        with driver.cursor().copy(statement) as rows:
+            for block in blocks:
+                rows.write(block)
+    except (psycopg.DataError, psycopg.errors.UndefinedColumn) as error:
+        raise NotLoadable(
+            f"{table} from {folder}: {str(error).strip()}; nothing was loaded. "
+            "Mend the file, then load it again"
+        ) from error
+
+
+def _load_labels(warehouse: Engine, blocks: Blocks, as_of: date | None, folder: Path) -> None:
+    """Load the owner's labels, which stand on ``as_of``."""
+    if as_of is None:
+        raise NotLoadable(
+            f"{folder}: apparel-target_binary.csv says who bought, but not after which day; "
+            "say it: python -m jobs load DIR --target-as-of YYYY-MM-DD"
+        )
+    with warehouse.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        driver.execute("create temporary table labels (client_id bigint, target smallint)")
+        with driver.cursor().copy("copy labels from stdin (format csv)") as rows:
+            for block in blocks:
+                rows.write(block)
+        driver.execute(
+            "insert into raw.apparel_target_binary (as_of, client_id, target)"
+            " select %s, client_id, max(target) from labels group by client_id"
+            " on conflict (as_of, client_id) do update set target = excluded.target",
+            [as_of],
+        )
+
+
+def _days(owner: Engine, tables: list[str]) -> tuple[date, date]:
+    """Return the first and last event day of all rows."""
+    with owner.connect() as connection:
+        ends = [
+            connection.execute(
+                text(
+                    f"select {first}, {first.replace('min', 'max').replace('least', 'greatest')}"
+                    f" from {table}"
+                )
+            ).one()
+            for table, first in DATED_BY.items()
+            if table in tables
+        ]
+    return min(end[0] for end in ends), max(end[1] for end in ends)
