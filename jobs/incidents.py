@@ -88,6 +88,14 @@ def resolve(engine: Engine, dag_id: str, as_of: date | None, task_id: str | None
         )
 
 
+def open_logs(engine: Engine, dag_id: str, as_of: date | None) -> dict[str, str | None]:
+    """Return the tasks of a DAG's day that have an open incident, with its log's address."""
+    statement = warehouse.sql_file("incidents/open_logs.sql")
+    with engine.connect() as connection:
+        found = warehouse.rows(connection, statement, dag_id=dag_id, as_of=as_of)
+    return {row["task_id"]: row["log_url"] for row in found}
+
+
 def describe(connection: Connection, failure: Failure) -> Incident:
     """Return the incident of ``failure``: it looks up what readers see meanwhile."""
     served = warehouse.rows(

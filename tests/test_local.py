@@ -303,6 +303,7 @@ def test_a_service_that_must_run_for_ever_is_started_again(folder):
     wait_for(lambda: log.read_text().split().count("here"), 2)
 
     assert "ended with status 0; starting again" in log.read_text()
+    assert processes.restarts(folder, "toy") >= 1
 
 
 def test_a_starter_killed_before_it_wrote_the_pid_file_leaves_nothing(folder):

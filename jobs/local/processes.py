@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jobs.local.state import LocalError, write_private
 
@@ -45,6 +46,7 @@ def start(
     log = log_file(state, name)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
+    log_from = log.stat().st_size if log.exists() else 0
     with log.open("ab") as out:
         child = subprocess.Popen(
             ["/bin/sh", "-c", FOREVER if forever else ONCE, "sh", *command],
@@ -56,6 +58,7 @@ def start(
             start_new_session=True,
         )
     begun = {"pid": child.pid, "started": started_at(child.pid), "identity": identity}
+    begun["log_from"] = log_from
     write_private(pid_file(state, name), json.dumps(begun))
     assert child.stdin is not None
     with child.stdin as word:
@@ -75,13 +78,20 @@ def running(state: Path, name: str) -> int | None:
 
 def identity_of(state: Path, name: str) -> str:
     """Return the identity that service ``name`` was started with; another one means restart."""
-    return (read_pid_file(state, name) or {}).get("identity", "")
+    return str((read_pid_file(state, name) or {}).get("identity", ""))
 
 
-def read_pid_file(state: Path, name: str) -> dict[str, str] | None:
+def restarts(state: Path, name: str) -> int:
+    """Return how often service ``name`` was started again since ``start``."""
+    with log_file(state, name).open("rb") as log:
+        log.seek((read_pid_file(state, name) or {}).get("log_from", 0))
+        return log.read().count(b"; starting again\n")
+
+
+def read_pid_file(state: Path, name: str) -> dict[str, Any] | None:
     """Return what the pid file says; None if there is none."""
     try:
-        begun: dict[str, str] = json.loads(pid_file(state, name).read_text())
+        begun: dict[str, Any] = json.loads(pid_file(state, name).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return begun

@@ -25,6 +25,8 @@ from jobs.local.state import LocalError, secret, secret_file, write_private
 from jobs.settings import ROOT, setting
 
 HEALTHY_SECONDS = 300
+# A service that ended so often while we wait will not come up.
+RESTARTS = 3
 # what -> (the setting that changes it, default)
 PORTS = {
     "airflow": ("NIGHTSHIFT_AIRFLOW_PORT", 8080),
@@ -143,10 +145,10 @@ def services(server: Server, settings: Mapping[str, str]) -> list[Service]:
         quiet = ("--skip-serve-logs",) if part in ("scheduler", "triggerer") else ()
         command = (python, "-m", "airflow", part, *quiet)
         # An error 500 from the api-server at a task's start can end the scheduler
-        # (apache/airflow#64476); started again, it goes on with its queue.
-        forever = part == "scheduler"
+        # (apache/airflow#64476), a restart of Postgres the triggerer; started again, each goes
+        # on where it was.
         listens = "airflow" if part == "api-server" else None
-        listed.append(Service(part, command, settings, listens, forever))
+        listed.append(Service(part, command, settings, listens, forever=True))
     return listed
 
 
@@ -264,10 +266,10 @@ def wait_until_healthy(
     deadline = time.monotonic() + HEALTHY_SECONDS
     while True:
         waiting = unhealthy([service.name for service in wanted], new, begun)
-        for service in wanted:
-            if not service.forever and not processes.running(state, service.name):
-                log = processes.log_file(state, service.name)
-                raise LocalError(f"{service.name} ended; {log} ends with:\n{processes.tail(log)}")
+        for name in new:
+            if not processes.running(state, name) or processes.restarts(state, name) >= RESTARTS:
+                log = processes.log_file(state, name)
+                raise LocalError(f"{name} ended; {log} ends with:\n{processes.tail(log)}")
         if not waiting:
             return
         if time.monotonic() > deadline:

@@ -150,12 +150,12 @@ COPY_LATER = 0.05  # of surplus copies reach the source on a day of their own
 MESSAGE_COPIES, EVENT_COPIES = 0.03, 0.01
 LATE = {"apparel_purchases": 0.02, "apparel_messages": 0.01, "client_event": 0.01}
 LATE_DAYS = np.array([0.7, 0.2, 0.1])  # one, two and three days
-CORRECTED = 6  # of 1000 purchase lines change price or quantity one or two days later
+CORRECTED = 15  # of 1000 purchase lines change price or quantity one or two days later
 NO_CREATED_AT = 0.005
 CATEGORY_EMPTY, CATEGORY_NONE = 0.03, 0.02
-NEGATIVE_PRICE, PURCHASE_NO_CLIENT = 1 / 2_000, 1 / 4_000
-UNKNOWN_EVENT, MESSAGE_NO_CLIENT = 1 / 20_000, 1 / 40_000
-UNKNOWN_EVENT_TYPE, EVENT_NO_CLIENT = 1 / 20_000, 1 / 40_000
+NEGATIVE_PRICE, PURCHASE_NO_CLIENT = 1 / 1_000, 1 / 2_000
+UNKNOWN_EVENT, MESSAGE_NO_CLIENT = 1 / 8_000, 1 / 16_000
+UNKNOWN_EVENT_TYPE, EVENT_NO_CLIENT = 1 / 8_000, 1 / 16_000
 
 # Days from a cohort's first to the last arrival of its rows or corrections: the longest way is
 # open 2, buy 3, return 7, late 3; from wishes 6, 7, 3.

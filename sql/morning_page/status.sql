@@ -1,0 +1,21 @@
+-- morning_page status
+-- Grain:         one row per result table
+-- Inputs:        bi.status, ops.result_table
+-- Output:        what bi.status says, with the table's inputs
+-- Point in time: as things stand now
+-- Parameters:    none
+select
+    status.table_name,
+    status.job,
+    status.newest_as_of,
+    status.rows,
+    status.model_version,
+    status.published_at,
+    status.inputs_as_of,
+    status.is_behind,
+    status.stale_days,
+    status.is_stale,
+    result_table.inputs
+from bi.status as status
+inner join ops.result_table on status.table_name = result_table.table_name
+order by status.table_name
