@@ -3,12 +3,12 @@
 **What it does.** It waits for the day's purchases and messages; trains, and promotes only what
 proved better; scores all clients in `shards` parts; publishes `bi.purchase_propensity` in one
 step; notes what became of the scores of 90 days ago.
+Several days: `airflow backfill create --dag-id purchase_propensity --from-date A --to-date B`.
 
 **If it fails:** the newest published day keeps serving; nothing half-done is visible.
 `day_loaded`: extract_shop has not brought the day, mend that first. `train`: the data or MLflow,
 the live model is unharmed. `score`, `publish` can always be cleared. To serve the day without
 training, trigger it with `model_version`; to go back one version, with `decision: rollback`.
-Several days: `airflow backfill create --dag-id purchase_propensity --from-date A --to-date B`.
 """
 
 from airflow.sdk import dag, task

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import (
     Asset,
-    Connection,
     CronTriggerTimetable,
     Param,
     RetryDecision,
@@ -15,7 +14,8 @@ from airflow.sdk import (
     task,
 )
 
-from plugins.alerts import alert, mended
+from plugins.alerts import alert, mended, run_failed, run_succeeded
+from plugins.connections import connected
 
 if TYPE_CHECKING:  # costs a second, and the DAG processor parses this file again and again
     from sqlalchemy import Engine
@@ -56,6 +56,8 @@ DAILY = {
     "catchup": False,
     "max_active_runs": 1,
     "default_args": TASKS,
+    "on_failure_callback": run_failed,
+    "on_success_callback": run_succeeded,
 }
 # Tasks that fill a machine; the pool's slots say how many at once.
 HEAVY = {"pool": "heavy", "execution_timeout": timedelta(hours=4)}
@@ -116,19 +118,12 @@ def params() -> dict[str, Any]:
 
 def app() -> "Engine":
     """Return an engine for the product's database, the Airflow connection ``app``."""
-    return engine_of("app")
+    return connected("app")
 
 
 def warehouse() -> "Engine":
     """Return an engine for the Airflow connection ``warehouse``."""
-    return engine_of("warehouse")
-
-
-def engine_of(connection_id: str) -> "Engine":
-    """Return an engine for an Airflow connection."""
-    from jobs.warehouse import engine
-
-    return engine(Connection.get(connection_id).get_uri())
+    return connected("warehouse")
 
 
 def table(name: str) -> Asset:
@@ -144,7 +139,10 @@ def day_loaded(*tables: str) -> Any:
 
     @task.sensor(
         mode="reschedule",
-        poke_interval=60,
+        # Quick while the extraction runs, cheap when something is broken.
+        poke_interval=10,
+        exponential_backoff=True,
+        max_wait=timedelta(minutes=5),
         timeout=WAIT.total_seconds(),
         inlets=[table(f"raw.{name}") for name in tables],
     )
