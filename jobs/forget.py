@@ -5,7 +5,7 @@ import hashlib
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from jobs.warehouse import rows
+from jobs.warehouse import driver, rows
 
 # Schemas whose tables hold rows about people; any table there with the person's key is searched.
 SCHEMAS = ("raw", "quarantine", "feature", "result", "experiment", "staging")
@@ -38,8 +38,7 @@ def forget(warehouse: Engine, person: str, key: int) -> dict[str, int]:
             column=column,
             schemas=list(SCHEMAS),
         )
-        postgres = connection.connection.driver_connection
-        assert postgres is not None
+        postgres = driver(connection)
         for table in tables:
             found = postgres.execute(
                 sql.SQL("delete from {} where {} = %s").format(

@@ -6,7 +6,7 @@ from alembic import command, op
 from alembic.config import Config
 from sqlalchemy import text
 
-from jobs.warehouse import engine
+from jobs.warehouse import driver, engine
 
 MIGRATIONS = Path(__file__).parents[1] / "sql" / "migrations"
 # Two callers at once (a test run and a demo, two containers) must not both create the schema.
@@ -28,4 +28,4 @@ def upgrade(url: str) -> None:
 def run_sql_file(revision: str) -> None:
     """Run sql/migrations/<revision>.sql, many statements, inside the migration's transaction."""
     statements = (MIGRATIONS / f"{revision}.sql").read_text()
-    op.get_bind().connection.driver_connection.execute(statements)
+    driver(op.get_bind()).execute(statements)

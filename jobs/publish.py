@@ -16,10 +16,18 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.dialects import postgresql
 
-from jobs.extract.source import Postgres
-from jobs.warehouse import adbc_uri, airflow_run_id, execute, only_run, rows, sql_file
+from jobs.warehouse import (
+    Postgres,
+    adbc_uri,
+    airflow_run_id,
+    driver,
+    execute,
+    named,
+    only_run,
+    rows,
+    sql_file,
+)
 
 
 class NothingToPublish(ValueError):
@@ -53,9 +61,7 @@ def stage(warehouse: Engine, table: str, as_of: date, part: str, shape: str, dat
     quoted = sql.Identifier("staging", name)
     with adbc.connect(adbc_uri(warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(quoted).as_string())
-        cursor.execute(
-            sql.SQL("create table {} ({})").format(quoted, sql.SQL(shape)).as_string()  # type: ignore[arg-type]
-        )
+        cursor.execute(sql.SQL("create table {} ({})").format(quoted, sql.SQL(shape)).as_string())
         cursor.adbc_ingest(name, data, mode="append", db_schema_name="staging")
         connection.commit()
     return name
@@ -100,7 +106,7 @@ def publish(
     fresh, partition = f"{name}_{as_of:%Y%m%d}_day", f"{name}_{as_of:%Y%m%d}"
     with only_run(warehouse, f"publish {table}", as_of):
         with warehouse.begin() as connection:
-            ours = _driver(connection)
+            ours = driver(connection)
             count = _fill(ours, table, fresh, as_of, staged, select, model_version, values)
             if not count:
                 raise NothingToPublish(
@@ -118,7 +124,7 @@ def publish(
         if not attached:
             _wait_for_planners(warehouse, table)
         with warehouse.begin() as connection:
-            ours = _driver(connection)
+            ours = driver(connection)
             if attached:
                 _replace(ours, partition, fresh)
             connection.execute(
@@ -177,13 +183,12 @@ def _fill(
     )
     ours.execute(sql.SQL("create or replace temporary view staged as {}").format(parts))
     # Rows arrive in key order, so that the index is built from sorted input.
-    statement = str(text(sql_file(select)).compile(dialect=postgresql.psycopg.dialect()))
     count = ours.execute(
         sql.SQL("insert into {} ({}) select {} from ({}) as made").format(
             target,
             names,
             names,
-            sql.SQL(statement),  # type: ignore[arg-type]
+            sql.SQL(named(sql_file(select))),
         ),
         {"as_of": as_of, "model_version": model_version, **values},
     ).rowcount
@@ -285,9 +290,3 @@ def _exists(ours: Postgres, schema: str, name: str) -> bool:
 def _drop(ours: Postgres, names: Sequence[str]) -> None:
     for name in names:
         ours.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("staging", name)))
-
-
-def _driver(connection: Connection) -> Postgres:
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    return driver  # type: ignore[return-value]

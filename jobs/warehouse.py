@@ -10,12 +10,19 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import pandas as pd
+import psycopg
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 SQL = Path(__file__).parents[1] / "sql"
+
+# psycopg's own connection, for COPY and for statements that name tables by identifiers.
+Postgres = psycopg.Connection[tuple[Any, ...]]
+# SQLAlchemy reads :names and knows both drivers' ways to write them; it does not type these.
+NUMBERED: Any = postgresql.asyncpg.dialect
+NAMED: Any = postgresql.psycopg.dialect
 
 
 class AlreadyRunning(RuntimeError):
@@ -44,11 +51,23 @@ def numbered(statement: str, values: dict[str, object]) -> tuple[str, list[objec
     Raises:
         ValueError: if the names in the statement are not those of ``values``.
     """
-    compiled = text(statement).compile(dialect=postgresql.asyncpg.dialect())
+    compiled: Any = text(statement).compile(dialect=NUMBERED())
     names = list(compiled.positiontup or [])
     if set(names) != set(values):
         raise ValueError(f"SQL needs {sorted(set(names))}, was given {sorted(values)}")
     return str(compiled), [values[name] for name in names]
+
+
+def named(statement: str) -> str:
+    """Return ``statement`` with psycopg's %(name)s in place of :name."""
+    return str(text(statement).compile(dialect=NAMED()))
+
+
+def driver(connection: Connection) -> Postgres:
+    """Return psycopg's own connection, inside the same transaction."""
+    found = connection.connection.driver_connection
+    assert isinstance(found, psycopg.Connection)
+    return found
 
 
 def read_arrow(handle: Engine, path: str, **values: object) -> pa.Table:
@@ -61,7 +80,8 @@ def read_arrow(handle: Engine, path: str, **values: object) -> pa.Table:
 
 def read_sql(handle: Engine, path: str, **values: object) -> pd.DataFrame:
     """Run one file under sql/ with its parameters and return its rows (Arrow all the way)."""
-    return read_arrow(handle, path, **values).to_pandas()
+    frame: pd.DataFrame = read_arrow(handle, path, **values).to_pandas()
+    return frame
 
 
 def execute(connection: Connection, path: str, **values: object) -> int:

@@ -11,14 +11,13 @@ from jobs.extract import staging
 from jobs.extract.profile import profile
 from jobs.extract.source import (
     EmptyDay,
-    Postgres,
     check_columns,
     copy_days,
     open_source,
     raw_columns,
     signatures,
 )
-from jobs.warehouse import airflow_run_id, execute, only_run
+from jobs.warehouse import Postgres, airflow_run_id, driver, execute, only_run
 
 # The shop's tables, in the order they are loaded: purchases look up the message they are tied to.
 SHOP = ("apparel_messages", "apparel_purchases", "client_event")
@@ -137,7 +136,7 @@ def accept_table(warehouse: Engine, table: str, as_of: date) -> Counts:
     day = as_of - ONE_DAY
     loaded = closed = 0
     with _at_work(warehouse, table, as_of), warehouse.begin() as connection:
-        ours = _driver(connection)
+        ours = driver(connection)
         columns = raw_columns(ours, table)
         if _absent(ours, table):
             if not ours.execute(
@@ -244,7 +243,7 @@ def _load_run(
     name = staging.name_of(table, as_of, "range")
     days = [first + n * ONE_DAY for n in range((last - first).days + 1)]
     with warehouse.begin() as connection:
-        if _absent(_driver(connection), table):
+        if _absent(driver(connection), table):
             _record_absent(connection, table, days)
             return {"loaded": 0, "quarantined": 0, "duplicates": 0}
     with _at_work(warehouse, table, as_of):
@@ -261,7 +260,7 @@ def _load_run(
                 raise EmptyDay(_empty(table, empty))
         refused = _check(warehouse, table, as_of, name, last, whole=True)
         with warehouse.begin() as connection:
-            ours = _driver(connection)
+            ours = driver(connection)
             staging.create_partitions(ours, table, days)
             by_day = staging.count_by_day(ours, staged)
             loaded = staging.append(ours, table, staged, columns)
@@ -306,7 +305,7 @@ def _accept_changes(
     columns: dict[str, str],
 ) -> tuple[int, int]:
     """Append what is late, close what is gone; return how many rows each were."""
-    ours = _driver(connection)
+    ours = driver(connection)
     seen, late = (staging.relation("staging", name) for name in names)
     days = sorted(staging.count_by_day(ours, seen))
     closed = staging.close_gone(ours, seen, table, days, known_at, columns)
@@ -423,7 +422,7 @@ def _record(
     closed: dict[date, int] | None = None,
 ) -> None:
     """Write one ops.load row a day; as_of None means on time, the day after each event day."""
-    found = staging.signature(_driver(connection), table, days[0], days[-1], columns)
+    found = staging.signature(driver(connection), table, days[0], days[-1], columns)
     none = (0, 0, 0, 0)
     connection.execute(
         text(
@@ -522,10 +521,4 @@ def _at_work(warehouse: Engine, table: str, as_of: date) -> Iterator[None]:
 def _postgres(warehouse: Engine) -> Iterator[Postgres]:
     """Yield psycopg's own connection in a transaction that commits at the end."""
     with warehouse.begin() as connection:
-        yield _driver(connection)
-
-
-def _driver(connection: Connection) -> Postgres:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    return driver
+        yield driver(connection)

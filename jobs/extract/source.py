@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Engine
 
 from jobs import settings
-from jobs.warehouse import sql_file
-
-Postgres = psycopg.Connection[tuple[Any, ...]]
+from jobs.warehouse import Postgres, named, sql_file
 
 # Columns of raw that we add; all others must come from the source.
 OURS = ("copies", "event_day", "known_from", "known_to")
@@ -85,11 +81,11 @@ def check_columns(source: Postgres, table: str, day: date, columns: dict[str, st
     Raises:
         SourceChanged: naming each missing or retyped column, with what was expected.
     """
-    extract = _bound(sql_file(f"extract/{table}.sql"))
+    extract = named(sql_file(f"extract/{table}.sql"))
     mend = f"agree with the owner, or map it in sql/extract/{table}.sql, then rerun"
     try:
         described = source.execute(
-            f"select * from ({extract}) as extracted limit 0",
+            sql.SQL("select * from ({}) as extracted limit 0").format(sql.SQL(extract)),
             {"first_day": day, "last_day": day},
         ).description
     except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
@@ -126,7 +122,7 @@ def copy_days(
         sql.SQL("cast({0} as {1}) as {0}").format(sql.Identifier(name), sql.SQL(kind))
         for name, kind in columns.items()
     )
-    extract = _bound(sql_file(f"extract/{table}.sql"))
+    extract = named(sql_file(f"extract/{table}.sql"))
     query = sql.SQL("copy (select {}, event_day from ({}) as extracted) to stdout (format binary)")
     load = sql.SQL("copy {} ({}) from stdin (format binary)").format(target, names)
     with (
@@ -151,7 +147,7 @@ def signatures(
         sql.SQL("cast({} as {})").format(sql.Identifier(name), sql.SQL(kind))
         for name, kind in columns.items()
     )
-    extract = _bound(sql_file(f"extract/{table}.sql"))
+    extract = named(sql_file(f"extract/{table}.sql"))
     query = sql.SQL(
         "select event_day, count(*), sum(hash_record_extended(row({}), 0))"
         " from ({}) as extracted where event_day between %(first_day)s and %(last_day)s"
@@ -159,11 +155,6 @@ def signatures(
     ).format(casts, sql.SQL(extract))
     found = source.execute(query, {"first_day": first_day, "last_day": last_day})
     return {day: (count, int(checksum)) for day, count, checksum in found}
-
-
-def _bound(statement: str) -> str:
-    """Return ``statement`` with psycopg's %(name)s in place of :name."""
-    return str(text(statement).compile(dialect=postgresql.psycopg.dialect()))
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from jobs.extract.source import Postgres
+from jobs.warehouse import Postgres
 
 
 def relation(schema: str, name: str) -> sql.Composable:

@@ -12,6 +12,7 @@ from jobs.extract import job as extract
 from jobs.load import apparel, cdnow
 from jobs.load.blocks import Blocks
 from jobs.simulate.job import create
+from jobs.warehouse import Postgres, driver
 
 # Column that dates a row, by table: it tells which days there are.
 DATED_BY = {
@@ -63,10 +64,9 @@ def load(
         )
     create(owner)
     with owner.begin() as connection:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        ours = driver(connection)
         for table, (columns, blocks) in found.items():
-            if driver.execute(
+            if ours.execute(
                 sql.SQL("select from {} limit 1").format(sql.Identifier(table))
             ).fetchone():
                 raise NotLoadable(
@@ -74,7 +74,7 @@ def load(
                     "its own: NIGHTSHIFT_STATE=/another/folder make load DIR=..."
                 )
             report(f"{table} from {folder.name}")
-            _copy(driver, table, columns, blocks, folder)
+            _copy(ours, table, columns, blocks, folder)
     if (labels := apparel.labels(folder)) is not None:
         _load_labels(warehouse, labels, target_as_of, folder)
     first, last = _days(owner, [table for table in found if table in DATED_BY])
@@ -93,7 +93,7 @@ def load(
 
 
 def _copy(
-    driver: "psycopg.Connection[tuple[object, ...]]",
+    ours: Postgres,
     table: str,
     columns: list[str],
     blocks: Blocks,
@@ -103,7 +103,7 @@ def _copy(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     try:
-        with driver.cursor().copy(statement) as rows:
+        with ours.cursor().copy(statement) as rows:
             for block in blocks:
                 rows.write(block)
     except (psycopg.DataError, psycopg.errors.UndefinedColumn) as error:
@@ -121,13 +121,12 @@ def _load_labels(warehouse: Engine, blocks: Blocks, as_of: date | None, folder: 
             "say it: python -m jobs load DIR --target-as-of YYYY-MM-DD"
         )
     with warehouse.begin() as connection:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        driver.execute("create temporary table labels (client_id bigint, target smallint)")
-        with driver.cursor().copy("copy labels from stdin (format csv)") as rows:
+        ours = driver(connection)
+        ours.execute("create temporary table labels (client_id bigint, target smallint)")
+        with ours.cursor().copy("copy labels from stdin (format csv)") as rows:
             for block in blocks:
                 rows.write(block)
-        driver.execute(
+        ours.execute(
             "insert into raw.apparel_target_binary (as_of, client_id, target)"
             " select %s, client_id, max(target) from labels group by client_id"
             " on conflict (as_of, client_id) do update set target = excluded.target",
