@@ -1,0 +1,1 @@
+"""Will this client buy within 90 days, and why."""

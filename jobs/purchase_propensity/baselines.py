@@ -1,0 +1,55 @@
+"""The dumb baselines: fitted on the model's rows, calibrated as it is, with the same interface.
+
+Each is a ``Fitted`` without trees, so ``model.score``, ``explain``, ``save`` and ``load`` take it,
+and any of them can be published if it wins.
+"""
+
+from jobs.calibration import Calibration
+from jobs.purchase_propensity.model import (
+    Fitted,
+    Linear,
+    Slices,
+    calibrate,
+    fit_linear,
+    fit_rhythm,
+    terms_of,
+)
+
+TERMS: dict[str, tuple[str, ...]] = {
+    "base_rate": (),
+    "recency": ("days_since_purchase", "never_bought"),
+    "rfm_logistic": (
+        *("days_since_purchase", "purchase_days", "spent", "tenure_days", "purchase_days_30d"),
+        *("purchase_days_90d", "lines_bought", "spent_90d", "never_bought"),
+    ),
+    "bg_nbd": ("rhythm_log_odds", "never_bought"),
+}
+NAMES = tuple(TERMS)
+RIDGE = 1e-4
+
+
+def fit(name: str, slices: Slices) -> Fitted:
+    """Return the baseline ``name`` of NAMES, fitted and calibrated on ``slices``.
+
+    - ``base_rate``: everybody has the same chance.
+    - ``recency``: logistic regression on the logarithm of the days since the last purchase.
+    - ``rfm_logistic``: logistic regression on logarithms of recency, frequency, money and age.
+    - ``bg_nbd``: BG/NBD's chance of a purchase in the horizon; who never bought has their own rate.
+
+    Raises:
+        ValueError: if a slice has a single label.
+    """
+    train = slices.train
+    labels = train["bought"].to_numpy(dtype=float)
+    rhythm = fit_rhythm(train) if name == "bg_nbd" else None
+    linear = fit_linear(terms_of(rhythm, train), labels, RIDGE, TERMS[name])
+    fitted = Fitted(name, linear, rhythm, Calibration())
+    return Fitted(name, linear, rhythm, calibrate(fitted, slices.calibration))
+
+
+def fit_all(slices: Slices) -> dict[str, Fitted]:
+    """Return every baseline by name."""
+    return {name: fit(name, slices) for name in NAMES}
+
+
+__all__ = ["NAMES", "Linear", "fit", "fit_all"]
