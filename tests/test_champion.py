@@ -221,7 +221,7 @@ def without_calibration():
 
 @pytest.fixture
 def job(warehouse, as_role):
-    """A job of this test's own (MLflow's store is the session's), with a result table to publish."""
+    """A job of this test's own, with a result table; MLflow's store is the whole session's."""
     name = f"toy_{uuid4().hex[:8]}"
     with as_role("migrator").begin() as connection:
         connection.execute(
@@ -569,6 +569,7 @@ def test_versions_lists_what_each_one_served(warehouse, job):
     assert listed.index[0] == second
     assert listed.loc[[first, second], "served_days"].tolist() == [2, 1]
     assert listed.loc[first, "live_since"] == AS_OF
+    assert listed.index[listed["is_live"]].tolist() == [second]
 
 
 # MLflow ----------------------------------------------------------------------------------------

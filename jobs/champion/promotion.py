@@ -169,10 +169,18 @@ def rollback(engine: Engine, job: str, effective_as_of: date, actor: str, reason
 
 
 def versions(engine: Engine, job: str) -> pd.DataFrame:
-    """Return the job's versions, newest first: what they are, since when live, days served."""
+    """Return the job's versions, newest first: what each is, since when live, days it served.
+
+    Columns: model_version, is_live (by the newest decision), kind, name, as_of, created_at,
+    live_since, served_from, served_to, mlflow_run_id, served_days.
+    """
     with engine.connect() as connection:
         found = warehouse.rows(connection, warehouse.sql_file("champion/versions.sql"), job=job)
-    return pd.DataFrame(found)
+        live = live_version(connection, job, date.max)
+    frame = pd.DataFrame(found)
+    if found:
+        frame.insert(1, "is_live", frame["model_version"] == live)
+    return frame
 
 
 def affected_days(connection: Connection, job: str, from_day: date) -> list[date]:

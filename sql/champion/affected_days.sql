@@ -1,7 +1,7 @@
 -- champion affected_days
 -- Grain:         one row per published day whose rows another version made than the live one
 -- Inputs:        ops.publication, ops.result_table, ops.promotion
--- Output:        as_of, published_version, live_version
+-- Output:        as_of, live_version, published_version
 -- Point in time: the version live on a day is the last decision by
 --                (effective_as_of, decided_at) effective by that day
 -- Parameters:    job text, from_day date
@@ -15,16 +15,17 @@ with published as (
         result_table.job = cast(:job as text)
         and publication.as_of >= cast(:from_day as date)
     order by
-        publication.table_name,
-        publication.as_of,
+        publication.table_name asc,
+        publication.as_of asc,
         publication.publication_id desc
 )
+
 select
     published.as_of,
-    min(published.model_version) as published_version,
-    live.model_version as live_version
+    live.model_version as live_version,
+    min(published.model_version) as published_version
 from published
-cross join lateral (
+inner join lateral (
     select promotion.to_version as model_version
     from ops.promotion
     where
@@ -36,7 +37,7 @@ cross join lateral (
         promotion.decided_at desc,
         promotion.promotion_id desc
     limit 1
-) as live
+) as live on true
 where published.model_version <> live.model_version
 group by
     published.as_of,

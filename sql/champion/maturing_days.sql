@@ -14,9 +14,10 @@ with published as (
         publication.table_name = cast(:table_name as text)
         and publication.as_of <= cast(:as_of as date) - cast(:horizon_days as integer)
     order by
-        publication.as_of,
+        publication.as_of asc,
         publication.publication_id desc
 )
+
 select
     published.as_of,
     published.model_version

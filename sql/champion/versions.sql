@@ -1,9 +1,9 @@
 -- champion versions
 -- Grain:         one row per version of a job, newest day first, models before baselines
 -- Inputs:        ops.model_version, ops.promotion, ops.result_table, ops.publication
--- Output:        model_version, kind, name, as_of, created_at, metrics, mlflow_run_id,
---                airflow_run_id; live_since (effective day of the last decision for it),
---                served_days, served_from, served_to (published days whose rows it made)
+-- Output:        model_version, kind, name, as_of, created_at, mlflow_run_id; live_since (effective
+--                day of the last decision for it); served_days, served_from, served_to
+--                (published days whose rows it made)
 -- Point in time: everything recorded so far
 -- Parameters:    job text
 with served as (
@@ -20,12 +20,13 @@ with served as (
         inner join ops.result_table on publication.table_name = result_table.table_name
         where result_table.job = cast(:job as text)
         order by
-            publication.table_name,
-            publication.as_of,
+            publication.table_name asc,
+            publication.as_of asc,
             publication.publication_id desc
     ) as newest
     group by newest.model_version
 ),
+
 decided as (
     select
         promotion.to_version as model_version,
@@ -36,6 +37,7 @@ decided as (
         and promotion.decision in ('promote', 'rollback')
     group by promotion.to_version
 )
+
 select
     model_version.model_version,
     model_version.kind,
@@ -43,12 +45,10 @@ select
     model_version.as_of,
     model_version.created_at,
     decided.live_since,
-    coalesce(served.served_days, 0) as served_days,
     served.served_from,
     served.served_to,
-    model_version.metrics,
     model_version.mlflow_run_id,
-    model_version.airflow_run_id
+    coalesce(served.served_days, 0) as served_days
 from ops.model_version
 left join served on model_version.model_version = served.model_version
 left join decided on model_version.model_version = decided.model_version
@@ -57,4 +57,4 @@ order by
     model_version.as_of desc,
     model_version.kind desc,
     model_version.created_at desc,
-    model_version.model_version
+    model_version.model_version asc
