@@ -81,7 +81,7 @@ bench: install
 	@.venv/bin/python -m bench
 
 lock: install
-	.venv/bin/python -m uv pip compile --universal --python-version 3.11 --quiet \
+	.venv/bin/python -m uv pip compile --universal --python-version 3.11 --no-header --quiet \
 	    requirements.in -o requirements.txt
 
 clean:
