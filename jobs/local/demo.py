@@ -108,12 +108,15 @@ def load_history(
 ) -> None:
     """Load all days before those that the demo's nights extract, as one range."""
     from jobs.extract import job
+    from jobs.simulate import job as job_simulate
 
     job.load_range(
         engine(platform.settings["AIRFLOW_CONN_APP"]),
         engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]),
         date.fromisoformat(world["start"]),
         first_night - 2 * ONE_DAY,
+        # A small simulated shop has days without a purchase.
+        allow_empty=world["clients"] < job_simulate.CLIENTS,
         report=report,
     )
 
