@@ -19,8 +19,8 @@ CLIENT_EVENTS = ("view", "cart", "favorite", "purchase", "return", "cancel")
 
 # A larger share of refused rows is no accident of single rows: the day stops.
 MAX_REFUSED_SHARE = 0.01
-# Real files have a third of exact duplicates; a day of almost nothing else is a broken export.
-MAX_DUPLICATE_SHARE = 0.9
+# Real files have a third of exact duplicates; ten copies of each row are a broken export.
+MAX_MEAN_COPIES = 10
 
 Rules = dict[str, str]
 
@@ -70,6 +70,9 @@ def day_suite(table: str, columns: list[str], last_day: date) -> gx.ExpectationS
             severity="critical",
         ),
         gxe.ExpectColumnValuesToNotBeNull(column="client_id", mostly=0.99, severity="critical"),
+        gxe.ExpectColumnMeanToBeBetween(
+            column="copies", max_value=MAX_MEAN_COPIES, severity="critical"
+        ),
         *TABLE_SUITES[table](),
     ]
     single = [
@@ -97,8 +100,8 @@ def _purchases() -> list[gxe.Expectation]:
 
 def _messages() -> list[gxe.Expectation]:
     return [
-        gxe.ExpectColumnDistinctValuesToContainSet(
-            column="event", value_set=["send"], severity="critical"
+        gxe.ExpectColumnValuesToBeInSet(
+            column="event", value_set=list(MESSAGE_EVENTS), mostly=0.99, severity="critical"
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="channel", value_set=list(CHANNELS), mostly=0.99, severity="critical"

@@ -25,6 +25,9 @@ where
     messages.known_from >= cast(:known_from as date)
     and not exists (
         select from feature.client_life as life
-        where life.client_id = messages.client_id and life.valid_from < cast(:known_from as date)
+        where
+            life.client_id = messages.client_id
+            and life.valid_from < cast(:known_from as date)
+            and life.first_message_day is not null
     )
 group by messages.client_id

@@ -7,7 +7,7 @@
 with earlier as (
     select
         life.client_id,
-        min(life.first_seen_day) as first_seen_day
+        min(life.first_message_day) as first_message_day
     from feature.client_life as life
     inner join (select distinct client_id from life_change) as changed
         on life.client_id = changed.client_id
@@ -88,9 +88,7 @@ states as (
     select
         change.client_id,
         change.as_of,
-        least(
-            earlier.first_seen_day, message_start.first_day, life.first_purchase_day
-        ) as first_seen_day,
+        least(earlier.first_message_day, message_start.first_day) as first_message_day,
         life.first_purchase_day,
         life.last_purchase_day,
         coalesce(life.purchase_days, 0) as purchase_days,
@@ -114,14 +112,16 @@ states as (
 )
 
 insert into feature.client_life (
-    client_id, valid_from, valid_to, first_seen_day, first_purchase_day, last_purchase_day,
-    purchase_days, lines, quantity, spent, price_sum, gap_days, gap_days_squared, max_gap
+    client_id, valid_from, valid_to, first_seen_day, first_message_day, first_purchase_day,
+    last_purchase_day, purchase_days, lines, quantity, spent, price_sum, gap_days,
+    gap_days_squared, max_gap
 )
 select
     client_id,
     as_of,
     lead(as_of, 1, 'infinity') over (partition by client_id order by as_of),
-    first_seen_day,
+    least(first_message_day, first_purchase_day),
+    first_message_day,
     first_purchase_day,
     last_purchase_day,
     purchase_days,
@@ -134,4 +134,4 @@ select
     max_gap
 from states
 -- A client whose only purchase was taken back, and who was never messaged, was never there.
-where first_seen_day is not null
+where first_message_day is not null or first_purchase_day is not null

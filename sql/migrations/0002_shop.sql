@@ -229,6 +229,7 @@ create table feature.client_life (
     valid_from         date   not null,
     valid_to           date   not null default 'infinity',
     first_seen_day     date   not null,
+    first_message_day  date,
     first_purchase_day date,
     last_purchase_day  date,
     purchase_days      integer not null,
