@@ -347,7 +347,7 @@ def _wait(rng: np.random.Generator, mean: Array | float, rows: int) -> Array:
 def _traits(rng: np.random.Generator, birth: Array, start: int) -> Columns:
     """Return what is drawn once for each client born on ``birth``."""
     rows = len(birth)
-    segment = np.searchsorted(np.cumsum(SEGMENT_SHARE)[:-1], rng.random(rows), side="right")
+    segment = _pick(rng, SEGMENT_SHARE, rows)
     rate = rng.gamma(RATE_SHAPE[segment]) * (RATE_MEAN / RATE_SHAPE)[segment]
     leave = rng.gamma(LEAVE_SHAPE[segment]) * (LEAVE_MEAN / LEAVE_SHAPE)[segment]
     leave = np.maximum(leave, LEAVE_LEAST)
@@ -396,7 +396,7 @@ def campaigns(world: World, day: int) -> Columns:
     busy = 1.4 if day_date(day).month in (11, 12) else 1.0
     runs = rng.random(4) < np.minimum(CAMPAIGN_CHANCE * busy, 0.95)
     share = CAMPAIGN_SHARE * np.exp(rng.normal(-0.045, 0.3, 4))
-    offer = OFFERS[np.searchsorted(np.cumsum(OFFER_CHANCE)[:-1], rng.random(4), side="right")]
+    offer = OFFERS[_pick(rng, OFFER_CHANCE, 4)]
     theme = np.where(rng.random(4) < 0.5, rng.integers(0, GROUPS, 4), -1)
     at = day * DAY_US + (8 * 60 + rng.integers(0, 11 * 60, 4)) * 60_000_000
     columns = {"channel": np.arange(4), "share": share, "offer": offer, "theme": theme, "at": at}
@@ -461,23 +461,26 @@ def sends(world: World, day: int) -> Columns:
     opened = ~soft & (rng.random(rows) * np.where(ends, 1, 1 - SOFT_BOUNCED[channel]) < opens)
     clicked = opened & (rng.random(rows) < clicks)
     bought = clicked & (rng.random(rows) < buys)
-    open_day = day + np.searchsorted(np.cumsum(OPEN_DAYS)[:-1], rng.random(rows), side="right")
-    open_day = np.where(ends, day, open_day)
-    buy_day = open_day + np.searchsorted(np.cumsum(BUY_DAYS)[:-1], rng.random(rows), side="right")
-    sent_at = sent["at"] + (rng.random(rows) * 30 * 60_000_000).astype(np.int64)
-    open_at = _after(rng, sent_at, day, open_day, 7_200)
-    click_at = _after(rng, open_at, open_day, open_day, 120)
-    buy_at = _after(rng, click_at, open_day, buy_day, 1_200)
     closed = ~opened & ~soft & ~ends & (rng.random(rows) < CLOSED[channel])
     again = opened & ~ends & (rng.random(rows) < 0.15)
     tied = rng.random(rows) >= TIE_LOST
+    # days and times only where they will be seen: most messages are never opened
+    open_day = np.full(rows, day)
+    open_day[opened & ~ends] += _pick(rng, OPEN_DAYS, int(np.sum(opened & ~ends)))
+    buy_day = open_day.copy()
+    buy_day[bought] += _pick(rng, BUY_DAYS, int(bought.sum()))
+    sent_at = sent["at"] + (rng.random(rows) * 30 * 60_000_000).astype(np.int64)
+    open_at = _after(rng, opened, sent_at, day, open_day, 7_200)
+    click_at = _after(rng, clicked, open_at, open_day, open_day, 120)
+    buy_at = _after(rng, bought, click_at, open_day, buy_day, 1_200)
+    close_at = _after(rng, closed | soft | ends, sent_at, day, open_day, 600)
+    again_at = _after(rng, again | ends, open_at, open_day, open_day, 3_600)
     return sent | {
         **{"open_chance": opens, "click_chance": clicks, "buy_chance": buys},
         **{"soft": soft, "opened": opened, "clicked": clicked, "bought": bought},
         **{"open_day": open_day, "buy_day": buy_day, "closed": closed, "again": again},
         **{"sent_at": sent_at, "open_at": open_at, "click_at": click_at, "buy_at": buy_at},
-        **{"close_at": _after(rng, sent_at, day, open_day, 600), "tied": tied},
-        "again_at": _after(rng, open_at, open_day, open_day, 3_600),
+        **{"close_at": close_at, "again_at": again_at, "tied": tied},
     }
 
 
@@ -509,13 +512,31 @@ def _messages(
     }
 
 
+def _pick(rng: np.random.Generator, chances: Array, rows: int) -> Array:
+    """Return places in ``chances``, drawn with these chances."""
+    return np.asarray(np.searchsorted(np.cumsum(chances)[:-1], rng.random(rows), side="right"))
+
+
 def _after(
-    rng: np.random.Generator, before: Array, day: Array | int, then: Array, seconds: int
+    rng: np.random.Generator,
+    chosen: Array,
+    before: Array,
+    day: Array | int,
+    then: Array,
+    seconds: int,
 ) -> Array:
-    """Return times on the days ``then``: soon after ``before`` if that is the same day."""
-    soon = before + 1_000_000 + (rng.exponential(seconds, len(before)) * 1e6).astype(np.int64)
-    soon = np.minimum(soon, (then + 1) * DAY_US - 1)
-    return np.where(then == day, soon, then * DAY_US + time_of_day(rng, len(before)))
+    """Return, for the chosen rows, times on the days ``then``; ``before`` for the others.
+
+    Where ``then`` is ``day``, the time is soon after ``before``, and else any time of that day.
+    """
+    rows = np.flatnonzero(chosen)
+    last = (then[rows] + 1) * DAY_US - 1
+    soon = before[rows] + 1_000_000 + (rng.exponential(seconds, len(rows)) * 1e6).astype(np.int64)
+    when = before.copy()
+    when[rows] = np.minimum(soon, last)
+    later = rows[then[rows] != np.broadcast_to(day, len(before))[rows]]
+    when[later] = then[later] * DAY_US + time_of_day(rng, len(later))
+    return when
 
 
 def _mix(numbers: Array) -> Array:
@@ -541,7 +562,7 @@ def wishes(world: World, day: int) -> Columns:
     born = born_by(world, day)
     chance = wish_chance(world, slice(born), day) * alive(world, slice(born), day)
     client = np.flatnonzero(rng.random(born, dtype=np.float32) < chance)
-    wait = np.searchsorted(np.cumsum(WISH_DAYS)[:-1], rng.random(len(client)), side="right")
+    wait = _pick(rng, WISH_DAYS, len(client))
     dropped = rng.random(len(client)) < DROPPED
     first = born_by(world, day - 1)
     newborn = first + np.flatnonzero(world.segment[first:born] != PROSPECT)
@@ -600,7 +621,7 @@ def _lines(world: World, day: int, occasions: Columns) -> Columns:
         "day": occasions["day"][occasion],
         "product": product,
         "category": category,
-        "quantity": 1 + np.searchsorted(np.cumsum(QUANTITIES)[:-1], rng.random(rows), side="right"),
+        "quantity": 1 + _pick(rng, QUANTITIES, rows),
         "price": np.maximum(np.round(price, 2), 0.5),
         "message": np.where(wrong, _mix(message), message),
     }
@@ -609,9 +630,7 @@ def _lines(world: World, day: int, occasions: Columns) -> Columns:
 def _liked_groups(world: World, rng: np.random.Generator, client: Array) -> Array:
     """Return a category group per row, by the client's taste."""
     chance = rng.random(len(client))
-    any_group = np.searchsorted(
-        np.cumsum(world.catalog.group_share)[:-1], rng.random(len(client)), side="right"
-    )
+    any_group = _pick(rng, world.catalog.group_share, len(client))
     taste = world.taste[client].astype(np.int64)
     first, second = TASTE_CHANCE
     return np.select(
@@ -730,8 +749,10 @@ def _walk(
 
 def _arrival(rng: np.random.Generator, day: Array, table: str) -> Array:
     """Return the day on which each row of an event day reaches the source."""
-    lag = 1 + np.searchsorted(np.cumsum(LATE_DAYS)[:-1], rng.random(len(day)), side="right")
-    return np.asarray(day + np.where(rng.random(len(day)) < LATE[table], lag, 0))
+    late = np.flatnonzero(rng.random(len(day)) < LATE[table])
+    arrival = day.copy()
+    arrival[late] += 1 + _pick(rng, LATE_DAYS, len(late))
+    return arrival
 
 
 def _client_id(client: Array) -> Array:
@@ -761,7 +782,7 @@ def _purchase_rows(rng: np.random.Generator, occasions: Columns, lines: Columns)
     rows["new_price"] = np.where(cheaper, np.round(0.9 * rows["price"], 2), rows["price"])
     rows["new_quantity"] = rows["quantity"] + np.where(cheaper, 0, 1)
 
-    copies = 1 + np.searchsorted(np.cumsum(COPIES)[:-1], rng.random(len(rows["price"])))
+    copies = 1 + _pick(rng, COPIES, len(rows["price"]))
     place = np.repeat(np.arange(len(copies)), copies)
     surplus = np.concatenate([[False], place[1:] == place[:-1]]) if len(place) else place > 0
     copied = take(rows, place)
