@@ -8,7 +8,7 @@ for every open reader and show older snapshots nothing.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -43,7 +43,14 @@ class Publication:
     written: bool
 
 
-def stage(warehouse: Engine, table: str, as_of: date, part: str, shape: str, data: pa.Table) -> str:
+def stage(
+    warehouse: Engine,
+    table: str,
+    as_of: date,
+    part: str,
+    shape: str,
+    blocks: Iterable[pa.Table],
+) -> str:
     """Put rows into a staging table of their own, replacing what an earlier try left there.
 
     Args:
@@ -52,7 +59,7 @@ def stage(warehouse: Engine, table: str, as_of: date, part: str, shape: str, dat
         as_of: day they are for.
         part: name of this part among those of the day, for example "0of4".
         shape: column definitions of the staging table, in SQL.
-        data: the rows; names and types as in ``shape``.
+        blocks: the rows, names and types as in ``shape``; one block is held at a time.
 
     Returns:
         The staging table's name.
@@ -62,7 +69,8 @@ def stage(warehouse: Engine, table: str, as_of: date, part: str, shape: str, dat
     with adbc.connect(adbc_uri(warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(quoted).as_string())
         cursor.execute(sql.SQL("create table {} ({})").format(quoted, sql.SQL(shape)).as_string())
-        cursor.adbc_ingest(name, data, mode="append", db_schema_name="staging")
+        for block in blocks:
+            cursor.adbc_ingest(name, block, mode="append", db_schema_name="staging")
         connection.commit()
     return name
 

@@ -84,6 +84,29 @@ def read_sql(handle: Engine, path: str, **values: object) -> pd.DataFrame:
     return frame
 
 
+def read_blocks(
+    handle: Engine, path: str, block_rows: int, **values: object
+) -> Iterator[pd.DataFrame]:
+    """Run one file under sql/ and yield its rows in frames of at most ``block_rows`` rows.
+
+    The rows are streamed, so memory holds one block however many there are.
+    """
+    statement, ordered = numbered(sql_file(path), values)
+    with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, ordered)
+        waiting: list[pa.RecordBatch] = []
+        for batch in cursor.fetch_record_batch():
+            while batch.num_rows:
+                room = block_rows - sum(part.num_rows for part in waiting)
+                waiting.append(batch.slice(0, room))
+                batch = batch.slice(room)
+                if len(waiting[-1]) == room:
+                    yield pa.Table.from_batches(waiting).to_pandas()
+                    waiting = []
+        if waiting:
+            yield pa.Table.from_batches(waiting).to_pandas()
+
+
 def execute(connection: Connection, path: str, **values: object) -> int:
     """Run one file under sql/ in the caller's transaction and return the rows it touched.
 

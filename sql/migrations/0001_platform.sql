@@ -245,6 +245,24 @@ comment on column ops.tuning.params is 'Values';
 comment on column ops.tuning.trials is 'Budget spent, in trials';
 comment on column ops.tuning.value is 'Score of the best trial on the validation rows';
 
+create table ops.calibration (
+    model_version text    not null references ops.model_version,
+    as_of         date    not null,
+    cutoff        date    not null,
+    rows          bigint  not null,
+    slope         double precision not null,
+    intercept     double precision not null,
+    fitted_at     timestamptz not null default clock_timestamp(),
+    primary key (model_version, as_of)
+);
+comment on table ops.calibration is 'The map on the log-odds that a version serves with on a day: the order stays as tested, the level follows the newest complete labels';
+comment on column ops.calibration.model_version is 'Version';
+comment on column ops.calibration.as_of is 'Day served';
+comment on column ops.calibration.cutoff is 'Cutoff of the rows it was fitted on; their labels are complete by as_of';
+comment on column ops.calibration.rows is 'Rows it was fitted on';
+comment on column ops.calibration.slope is 'Factor on the log-odds, and so on every contribution';
+comment on column ops.calibration.intercept is 'Shift of the log-odds';
+
 -- Publishing ------------------------------------------------------------------------------------
 
 create table ops.result_table (

@@ -1,0 +1,435 @@
+"""Purchase propensity: read, train, gate, score, publish, and look back once labels are known."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import Connection, Engine
+
+from jobs import champion, pictures, warehouse
+from jobs.calibration import Calibration
+from jobs.champion import Gate, Version
+from jobs.checks import validate
+from jobs.publish import publish as publish_day
+from jobs.publish import stage
+from jobs.purchase_propensity import baselines, model
+from jobs.warehouse import airflow_run_id, execute, only_run, read_blocks, read_sql, rows
+
+JOB = "purchase_propensity"
+TABLE = "result.purchase_propensity"
+DATASET = "purchase_propensity/dataset.sql"
+# docs/gate.md has the power of this gate, from which margin, cadence and age were chosen.
+GATE = Gate(
+    job=JOB,
+    metric="roc_auc",
+    horizon_days=model.HORIZON_DAYS,
+    margin=0.01,
+    max_age_days=30,
+    cadence_days=7,
+    calibration_bound=0.02,
+    unit="client_id",
+)
+TRIALS = 8
+TUNE_EVERY_DAYS = 7
+BLOCK_ROWS = 50_000
+PICTURE_ROWS = 5_000
+SHAPE = (
+    "client_id bigint, probability real, reason_features text[], reason_values real[],"
+    " reason_contributions real[], reason_rest real"
+)
+STAGED = pa.schema(
+    [
+        ("client_id", pa.int64()),
+        ("probability", pa.float32()),
+        ("reason_features", pa.list_(pa.string())),
+        ("reason_values", pa.list_(pa.float32())),
+        ("reason_contributions", pa.list_(pa.float32())),
+        ("reason_rest", pa.float32()),
+    ]
+)
+
+
+def run(
+    engine: Engine,
+    as_of: date,
+    retrain: bool = False,
+    model_version: str | None = None,
+    shards: int = 1,
+) -> int:
+    """Do a whole night for ``as_of``: train, gate, score, publish, look back; return the rows.
+
+    Raises:
+        AlreadyRunning: if another process works on the same day.
+    """
+    with only_run(engine, f"run {JOB}", as_of):
+        version = train(engine, as_of, retrain, model_version)
+        for shard in range(shards):
+            score(engine, as_of, version, shard, shards)
+        published = publish(engine, as_of, version, shards)
+        mature(engine, as_of)
+    return published
+
+
+def train(
+    engine: Engine, as_of: date, retrain: bool = False, model_version: str | None = None
+) -> str:
+    """Return the version that serves ``as_of``: train one for that day, and let the gate decide.
+
+    A day that has a version keeps it, unless ``retrain``. A ``model_version`` that is named is
+    used as it is. Either way, the map that calibrates the version on this day is settled here.
+
+    Raises:
+        ValueError: if the named version knows what happened after ``as_of``, or there are no
+            labels to learn from.
+    """
+    with only_run(engine, f"train {JOB}", as_of):
+        if model_version:
+            serving = _named(engine, model_version, as_of)
+        else:
+            gate_rows = _dataset(engine, model.gate_cutoff(as_of), as_of)
+            with engine.connect() as connection:
+                trained = champion.trained_version(connection, JOB, as_of)
+            if trained is None or retrain:
+                trained = _train(engine, as_of, gate_rows)
+            serving = _decide(engine, as_of, trained, gate_rows, retrain)
+        _settle_calibration(engine, as_of, serving)
+    return serving
+
+
+def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: int) -> int:
+    """Score one hash range of the clients known at ``as_of`` into its staging table; count them."""
+    fitted = model.load(champion.load_model(engine, model_version))
+    with engine.connect() as connection:
+        calibration = _calibration(connection, as_of, model_version)
+    scored = 0
+
+    def blocks() -> Iterator[pa.Table]:
+        nonlocal scored
+        for block in read_blocks(
+            engine,
+            DATASET,
+            BLOCK_ROWS,
+            as_of=as_of,
+            horizon_days=model.HORIZON_DAYS,
+            known_by=as_of,
+            shard=shard,
+            shards=shards,
+        ):
+            scored += len(block)
+            yield model.explain(fitted, block, calibration).select(STAGED.names).cast(STAGED)
+
+    stage(engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks())
+    return scored
+
+
+def publish(engine: Engine, as_of: date, model_version: str, shards: int) -> int:
+    """Check the scored parts and make them the day that readers see; return its rows."""
+    from jobs.purchase_propensity.expectations import SCORES
+
+    staged = [f"{JOB}_{as_of:%Y%m%d}_{_part(shard, shards)}" for shard in range(shards)]
+    for name in staged:
+        validate(engine, "staging", name, SCORES, TABLE, as_of, ("client_id",))
+    with engine.connect() as connection:
+        run_id = champion.described(connection, model_version)["mlflow_run_id"]
+    published = publish_day(
+        engine,
+        TABLE,
+        as_of,
+        staged,
+        "purchase_propensity/publish.sql",
+        model_version,
+        mlflow_run_id=run_id,
+        alongside={"purchase_propensity/deciles.sql": {"as_of": as_of}},
+    )
+    return published.rows
+
+
+def mature(engine: Engine, as_of: date) -> int:
+    """Write what happened beside what was published, for days whose 90 days are over; count them.
+
+    Kept are the observed metrics (bi.model_quality, stage matured) and the buyers of each decile.
+    """
+
+    def labelled(day: date) -> pd.DataFrame:
+        frame = read_sql(
+            engine,
+            "purchase_propensity/observed.sql",
+            published=day,
+            horizon_days=model.HORIZON_DAYS,
+            known_by=as_of,
+        )
+        with engine.begin() as connection:
+            for decile, observed in frame.groupby("decile")["label"].sum().items():
+                execute(
+                    connection,
+                    "purchase_propensity/observe_deciles.sql",
+                    as_of=day,
+                    decile=int(str(decile)),
+                    observed=int(observed),
+                )
+        return frame
+
+    return len(champion.mature(engine, JOB, TABLE, as_of, model.HORIZON_DAYS, labelled))
+
+
+def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
+    """Redraw every picture of the version live on ``as_of`` into ``out``; return the files.
+
+    Raises:
+        LookupError: if no version was live on that day.
+    """
+    with engine.connect() as connection:
+        live = champion.live_version(connection, JOB, as_of)
+        if live is None:
+            raise LookupError(
+                f"{JOB} {as_of}: no version was live; python -m jobs versions {JOB} lists them"
+            )
+        cutoff = champion.described(connection, live)["gate_cutoff"]
+        beside = _baselines_beside(connection, live)
+    dataset = _dataset(engine, cutoff, cutoff + timedelta(days=model.HORIZON_DAYS))
+    scored = _scores(engine, dataset, [live, *beside])
+    fitted = model.load(champion.load_model(engine, live))
+    return _draw(out, live, fitted, dataset, scored, {live: "model", **beside})
+
+
+def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
+    """Fit model and baselines for ``as_of``, log and register them; return the new version."""
+    cutoffs = model.fitting_cutoffs(as_of)
+    known_by = model.gate_cutoff(as_of)
+    slices = model.split({cutoff: _dataset(engine, cutoff, known_by) for cutoff in cutoffs})
+    with engine.connect() as connection:
+        version = champion.next_version(connection, JOB, as_of)
+    params = _tuned(engine, as_of, slices)
+    with (
+        champion.training_run(version, JOB, as_of, airflow_run_id(), _airflow_url()) as run_id,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        fitted = {"model": model.fit(slices, params), **baselines.fit_all(slices)}
+        names = {
+            version if name == "model" else champion.baseline_version(version, name): name
+            for name in fitted
+        }
+        scored = gate_rows[["client_id"]].assign(
+            label=gate_rows["bought"].astype(int),
+            **{
+                each: model.score(fitted[name], gate_rows)["probability"].to_numpy()
+                for each, name in names.items()
+            },
+        )
+        measured = champion.measure(GATE, scored, names)
+        drawn = Path(temporary) / "pictures"
+        _draw(drawn, version, fitted["model"], gate_rows, scored, names)
+        counts = {
+            "train": len(slices.train),
+            "validation": len(slices.validation),
+            "calibration": len(slices.calibration),
+            "gate": len(gate_rows),
+        }
+        window = {
+            "train_from": min(cutoffs),
+            "train_to": known_by,
+            "gate_cutoff": model.gate_cutoff(as_of),
+        }
+        champion.log(
+            run_id,
+            {
+                **params,
+                **window,
+                **{f"rows_{name}": count for name, count in counts.items()},
+                "as_of": as_of,
+                "cutoffs": ", ".join(map(str, cutoffs)),
+                "positives_gate": int(scored["label"].sum()),
+            },
+            measured,
+            drawn,
+        )
+        folders: dict[Path, Version] = {}
+        for each, name in names.items():
+            folder = Path(temporary) / name
+            model.save(fitted[name], folder)
+            folders[folder] = Version(
+                model_version=each,
+                job=JOB,
+                as_of=as_of,
+                kind="model" if name == "model" else "baseline",
+                name="catboost" if name == "model" else name,
+                rows=counts,
+                params=params if name == "model" else {},
+                metrics=dict(
+                    measured[measured["model_version"] == each][["metric", "value"]].to_numpy()
+                ),
+                **window,
+            )
+        champion.register(engine, run_id, folders, airflow_run_id())
+    with engine.begin() as connection:
+        champion.record_evaluation(connection, JOB, as_of, "gate", measured)
+    return version
+
+
+def _decide(
+    engine: Engine, as_of: date, trained: str, gate_rows: pd.DataFrame, retrained: bool
+) -> str:
+    """Put the day's version before the gate; return the version that serves."""
+    with engine.connect() as connection:
+        compared = [trained, *_baselines_beside(connection, trained)]
+        live = champion.live_version(connection, JOB, as_of)
+    if live and live not in compared:
+        compared.append(live)
+    # From the registered files: what is tested is what serves.
+    scored = _scores(engine, gate_rows, compared)
+    actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
+    decision = champion.decide(engine, GATE, as_of, scored, trained, actor, retrained)
+    champion.sync_alias(engine, JOB)
+    return decision.version
+
+
+def _tuned(engine: Engine, as_of: date, slices: model.Slices) -> dict[str, float]:
+    """Return the tuned values for ``as_of``: the newest not later, tuned anew once a week."""
+    with engine.connect() as connection:
+        known = champion.tuned(connection, JOB, as_of)
+    if known and (as_of - known[0]).days < TUNE_EVERY_DAYS:
+        return known[1]
+    params = model.tune(slices, TRIALS, start=known[1] if known else None)
+    with engine.begin() as connection:
+        champion.record_tuning(connection, JOB, as_of, params, TRIALS, None)
+    return params
+
+
+def _settle_calibration(engine: Engine, as_of: date, model_version: str) -> None:
+    """Fit, once, the map that ``model_version`` serves ``as_of`` with.
+
+    Its rows are the newest ones with complete labels; the order of clients stays as tested.
+    """
+    with engine.connect() as connection:
+        if rows(
+            connection,
+            warehouse.sql_file("champion/calibration.sql"),
+            model_version=model_version,
+            as_of=as_of,
+        ):
+            return
+    cutoff = model.gate_cutoff(as_of)
+    dataset = _dataset(engine, cutoff, as_of)
+    fitted = model.load(champion.load_model(engine, model_version))
+    settled = model.calibrate(fitted, dataset)
+    with engine.begin() as connection:
+        execute(
+            connection,
+            "champion/insert_calibration.sql",
+            model_version=model_version,
+            as_of=as_of,
+            cutoff=cutoff,
+            rows=len(dataset),
+            slope=settled.slope,
+            intercept=settled.intercept,
+        )
+
+
+def _calibration(connection: Connection, as_of: date, model_version: str) -> Calibration:
+    found = rows(
+        connection,
+        warehouse.sql_file("champion/calibration.sql"),
+        model_version=model_version,
+        as_of=as_of,
+    )
+    if not found:
+        raise LookupError(
+            f"{model_version} has no calibration for {as_of}: run the train step of that day first"
+        )
+    return Calibration(found[0]["slope"], found[0]["intercept"])
+
+
+def _named(engine: Engine, model_version: str, as_of: date) -> str:
+    """Return the version asked for, if it may serve ``as_of``."""
+    with engine.connect() as connection:
+        version = champion.described(connection, model_version)
+    if version["job"] != JOB:
+        raise ValueError(f"{model_version} is a version of {version['job']}, not of {JOB}")
+    if version["as_of"] > as_of:
+        raise ValueError(
+            f"{model_version} was trained for {version['as_of']} and knows what happened after "
+            f"{as_of}; name a version of that day or before"
+        )
+    return model_version
+
+
+def _baselines_beside(connection: Connection, model_version: str) -> dict[str, str]:
+    """Return version and name of the baselines that were trained beside ``model_version``."""
+    found = rows(
+        connection,
+        "select model_version, name from ops.model_version where kind = 'baseline'"
+        " and mlflow_run_id = (select mlflow_run_id from ops.model_version"
+        " where model_version = :version) order by name",
+        version=model_version,
+    )
+    return {row["model_version"]: row["name"] for row in found}
+
+
+def _scores(engine: Engine, dataset: pd.DataFrame, versions: list[str]) -> pd.DataFrame:
+    """Return client_id, label and one column of probabilities per version, named by it."""
+    columns = {
+        each: model.score(model.load(champion.load_model(engine, each)), dataset)[
+            "probability"
+        ].to_numpy()
+        for each in versions
+    }
+    return dataset[["client_id"]].assign(label=dataset["bought"].astype(int), **columns)
+
+
+def _dataset(engine: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
+    """Return the labelled rows of ``cutoff``, one per client, with labels as of ``known_by``.
+
+    Raises:
+        ValueError: if nobody was known at the cutoff, or the labels are not complete.
+    """
+    frame = read_sql(
+        engine,
+        DATASET,
+        as_of=cutoff,
+        horizon_days=model.HORIZON_DAYS,
+        known_by=known_by,
+        shard=0,
+        shards=1,
+    )
+    labelled = frame[frame["bought"].notna()].reset_index(drop=True)
+    if labelled.empty:
+        raise ValueError(
+            f"{JOB}: no labelled client at cutoff {cutoff} (labels known by {known_by}); "
+            f"history must begin before it: python -m jobs extract --from ... --to ..."
+        )
+    return labelled
+
+
+def _draw(
+    out: Path,
+    version: str,
+    fitted: model.Fitted,
+    dataset: pd.DataFrame,
+    scored: pd.DataFrame,
+    names: Mapping[str, str],
+) -> list[Path]:
+    """Draw every picture of a version on the gate's rows."""
+    sample = dataset.sample(min(len(dataset), PICTURE_ROWS), random_state=model.SEED)
+    moved, _ = model.contributions(fitted, sample)
+    return pictures.draw(
+        out,
+        version,
+        scored["label"],
+        {name: scored[each] for each, name in names.items()},
+        moved * fitted.calibration.slope,
+        model.features(fitted, sample),
+    )
+
+
+def _airflow_url() -> str | None:
+    """Return the address of the Airflow run at work, or None when run by hand."""
+    base, run_id = os.environ.get("AIRFLOW__API__BASE_URL"), airflow_run_id()
+    return f"{base.rstrip('/')}/dags/{JOB}/runs/{run_id}" if base and run_id else None
+
+
+def _part(shard: int, shards: int) -> str:
+    return f"{shard}of{shards}"
