@@ -3,13 +3,12 @@
 **What it does.** For as_of D it copies day D-1 of messages, purchases and client events, and what
 changed in the days before; checks the rows; quarantines offenders; adds the day to `raw` and its
 daily aggregates to `feature`; rebuilds the validation pages.
+A whole range: `airflow backfill create`, or `python -m jobs extract --from A --to B` in one go.
 
 **If it fails:** yesterday's lists keep serving; model DAGs wait six hours for the day. `copy`: the
 product database is down, a column is missing or retyped, or the day is empty; mend the source,
 then clear the task. `check`: the rows are wrong; the message names table, day, expectation and
 sample keys, all results are on the validation pages. `accept` can always be cleared.
-
-A whole range: `airflow backfill create`, or `python -m jobs extract --from A --to B` in one go.
 """
 
 from datetime import timedelta

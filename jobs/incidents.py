@@ -123,7 +123,7 @@ def describe(connection: Connection, failure: Failure) -> Incident:
         still_serves="\n".join([*map(loaded_line, loaded), *map(serving_line, served)])
         or "every published table, as before: this task publishes nothing",
         depends=depends_line(failure, served),
-        rerun_command=rerun_command(failure.dag_id, failure.as_of),
+        rerun_command=rerun_command(failure),
     )
 
 
@@ -139,7 +139,7 @@ def undescribed(failure: Failure, reason: SQLAlchemyError) -> Incident:
         log_url=failure.log_url,
         still_serves=f"unknown, and this incident is not stored: the warehouse says: {why}",
         depends=depends_line(failure, []),
-        rerun_command=rerun_command(failure.dag_id, failure.as_of),
+        rerun_command=rerun_command(failure),
     )
 
 
@@ -188,19 +188,23 @@ def depends_line(failure: Failure, served: Sequence[dict[str, Any]]) -> str:
     return f"unknown; it makes {', '.join(failure.makes)}" if failure.makes else "nothing"
 
 
-def rerun_command(dag_id: str, as_of: date | None) -> str:
-    """Return what on-call types: all that failed of that day again, or the day without Airflow.
+def rerun_command(failure: Failure) -> str:
+    """Return what on-call types: all that failed of that day again, or the same without Airflow.
 
     Not by task: Airflow 3.3 takes ``--task-regex`` for a part of the name, so that ``score`` would
     clear ``rescore`` too.
     """
+    dag_id, as_of = failure.dag_id, failure.as_of
     if as_of is None:
         return f"airflow dags trigger {dag_id} --logical-date YYYY-MM-DD"
     day = f"--start-date {as_of} --end-date {as_of}"
-    return (
-        f"airflow tasks clear {dag_id} --only-failed {day} --yes\n"
-        f"python -m jobs run {dag_id} --as-of {as_of}"
-    )
+    lines = [f"airflow tasks clear {dag_id} --only-failed {day} --yes"]
+    if tables := raw_names(failure.makes):
+        named = " ".join(f"--table {table}" for table in tables)
+        lines.append(f"python -m jobs extract --as-of {as_of} {named}")
+    elif failure.makes:
+        lines.append(f"python -m jobs run {dag_id} --as-of {as_of}")
+    return "\n".join(lines)
 
 
 def message(incident: Incident, advice: str = "") -> str:

@@ -175,10 +175,10 @@ def tell_webhook(incident: "Incident", advice: str) -> None:
 
     url = os.environ["NIGHTSHIFT_WEBHOOK_URL"]
     body = {"text": message(incident, advice), "advice": advice, **asdict(incident)}
-    request = urllib.request.Request(
-        url, json.dumps(body, default=str).encode(), {"Content-Type": "application/json"}
-    )
+    sent = json.dumps(body, default=str).encode()
     try:
+        # Made in here: the error about a bad address quotes it.
+        request = urllib.request.Request(url, sent, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS) as answer:
             answer.read(1000)
     except (OSError, http.client.HTTPException, ValueError) as error:

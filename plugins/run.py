@@ -168,24 +168,42 @@ def decide(job: str) -> str | None:
     if asked["decision"] == "none":
         return asked["model_version"]
 
+    from jobs import champion
+
+    version = decided(job) or move(job)
+    champion.sync_alias(warehouse(), job)
+    return version
+
+
+def decided(job: str) -> str | None:
+    """Return the version that this run made live already, if it did."""
     from sqlalchemy import text
 
-    from jobs.champion import promotion
+    found = text("select to_version from ops.promotion where job = :job and actor = :actor")
+    with warehouse().connect() as connection:
+        return connection.execute(found, {"job": job, "actor": actor()}).scalars().first()
 
-    run = get_current_context()["dag_run"]
-    actor = f"{run.triggering_user_name or 'somebody'} by {run.run_id}"
-    engine, day, reason = warehouse(), as_of(), asked["reason"]
-    decided = text("select to_version from ops.promotion where job = :job and actor = :actor")
-    with engine.connect() as connection:
-        before = connection.execute(decided, {"job": job, "actor": actor}).scalars().first()
-    if before:
-        return before
+
+def move(job: str) -> str:
+    """Promote or roll back as this run's parameters say, and return the version now live.
+
+    Raises:
+        ValueError: if a promotion names no version.
+    """
+    from jobs import champion
+
+    asked, day = params(), as_of()
     if asked["decision"] == "rollback":
-        return promotion.rollback(engine, job, day, actor, reason).to_version
-    if not asked["model_version"]:
+        return champion.rollback(warehouse(), job, day, actor(), asked["reason"]).to_version
+    if not (version := asked["model_version"]):
         raise ValueError(f"{job} {day}: promote which version? set the parameter model_version")
-    version = asked["model_version"]
-    return promotion.promote(engine, job, version, day, actor, reason).to_version
+    return champion.promote(warehouse(), job, version, day, actor(), asked["reason"]).to_version
+
+
+def actor() -> str:
+    """Return who decides: the person who triggered this run, and the run."""
+    run = get_current_context()["dag_run"]
+    return f"{run.triggering_user_name or 'somebody'} by {run.run_id}"
 
 
 @task
@@ -200,7 +218,7 @@ def affected_days(job: str) -> list[str]:
     if params()["decision"] == "none":
         return []
 
-    from jobs.champion import promotion
+    from jobs import champion
 
     with warehouse().connect() as connection:
-        return [str(day) for day in promotion.affected_days(connection, job, as_of())]
+        return [str(day) for day in champion.affected_days(connection, job, as_of())]

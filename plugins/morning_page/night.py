@@ -15,8 +15,14 @@ from sqlalchemy.orm import Session
 
 Row = dict[str, Any]
 PATIENCE = "set local statement_timeout = '5s'"
-# States worth telling of a run that is not over, or went wrong; the first of them first.
-TELLING = ("failed", "up_for_retry", "running", "up_for_reschedule", "queued")
+# What is told of a run that went wrong or is not over; the first state found is the one told.
+TELLING = {
+    "failed": "in",
+    "up_for_retry": "will retry",
+    "running": "at",
+    "up_for_reschedule": "waits in",
+    "queued": "before",
+}
 
 
 @dataclass
@@ -99,8 +105,7 @@ def newest_runs(session: Session) -> list[Row]:
         for run in session.scalars(
             select(DagRun).join(
                 newest,
-                (DagRun.dag_id == newest.c.dag_id)
-                & (DagRun.logical_date == newest.c.logical_date),
+                (DagRun.dag_id == newest.c.dag_id) & (DagRun.logical_date == newest.c.logical_date),
             )
         )
     }
@@ -139,10 +144,9 @@ def doing(session: Session, run: DagRun) -> str:
         .order_by(TaskInstance.task_id)
         .distinct()
     ).all()
-    for state in TELLING:
+    for state, words in TELLING.items():
         if tasks := [task for said, task in found if said == state]:
-            words = {"up_for_retry": "will retry", "up_for_reschedule": "waits in"}
-            return f"{words.get(state, state)} {', '.join(tasks)}"
+            return f"{words} {', '.join(tasks)}"
     return ""
 
 

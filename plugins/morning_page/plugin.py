@@ -46,7 +46,7 @@ class MorningPage(AirflowPlugin):
     fastapi_apps: ClassVar = [{"app": app, "url_prefix": PREFIX, "name": "Nightshift"}]
     external_views: ClassVar = [
         {
-            "name": "Morning page",
+            "name": "Morning",
             "href": f"{BASE}{PREFIX}/morning",
             "destination": "nav",
             "url_route": "morning",

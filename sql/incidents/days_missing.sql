@@ -1,6 +1,7 @@
 -- incidents days_missing
--- Grain:         one row per given table whose day before as_of is not loaded
--- Inputs:        ops.load
+-- Grain:         one row per given table that the owner has and whose day before as_of is not
+--                loaded
+-- Inputs:        ops.load, ops.absent_table
 -- Output:        table_name, event_day (the missing day), newest_day (loaded by as_of; null: none)
 -- Point in time: a day counts when an extraction of as_of or earlier wrote it
 -- Parameters:    tables text[] (under raw, without the schema), as_of date
@@ -14,11 +15,16 @@ left join lateral (
     from ops.load
     where load.table_name = wanted.table_name and load.as_of <= cast(:as_of as date)
 ) as newest on true
-where not exists (
-    select from ops.load
-    where
-        load.table_name = wanted.table_name
-        and load.event_day = cast(:as_of as date) - 1
-        and load.as_of <= cast(:as_of as date)
-)
+where
+    not exists (
+        select from ops.load
+        where
+            load.table_name = wanted.table_name
+            and load.event_day = cast(:as_of as date) - 1
+            and load.as_of <= cast(:as_of as date)
+    )
+    and not exists (
+        select from ops.absent_table
+        where absent_table.table_name = wanted.table_name
+    )
 order by wanted.table_name

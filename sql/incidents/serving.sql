@@ -12,7 +12,7 @@ select
     newest.as_of as newest_as_of,
     newest.rows,
     newest.model_version,
-    exists (
+    exists(
         select from ops.publication
         where
             publication.table_name = result_table.table_name

@@ -19,6 +19,6 @@ from ops.incident
 where incident.resolved_at is null
 order by
     incident.as_of desc nulls first,
-    incident.opened_at,
-    incident.incident_id
+    incident.opened_at asc,
+    incident.incident_id asc
 limit 50

@@ -18,10 +18,11 @@ with newest as (
         load.loaded_at
     from ops.load
     order by
-        load.table_name,
+        load.table_name asc,
         load.event_day desc,
         load.load_id desc
 )
+
 select
     newest.table_name,
     newest.event_day,

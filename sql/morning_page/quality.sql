@@ -12,27 +12,28 @@ with newest as (
     from ops.result_table
     inner join ops.publication on result_table.table_name = publication.table_name
     order by
-        result_table.job,
+        result_table.job asc,
         publication.as_of desc,
         publication.publication_id desc
 )
+
 select distinct on (evaluation.job, evaluation.name, evaluation.metric)
     evaluation.job,
     evaluation.name,
-    coalesce(evaluation.name = model_version.name, false) as is_live,
     evaluation.metric,
     evaluation.value,
     evaluation.low,
     evaluation.high,
     evaluation.rows,
-    evaluation.as_of
+    evaluation.as_of,
+    coalesce(evaluation.name = model_version.name, false) as is_live
 from newest
 inner join ops.evaluation
     on newest.job = evaluation.job and newest.model_version = evaluation.model_version
 left join ops.model_version on newest.model_version = model_version.model_version
 where evaluation.stage = 'gate'
 order by
-    evaluation.job,
-    evaluation.name,
-    evaluation.metric,
+    evaluation.job asc,
+    evaluation.name asc,
+    evaluation.metric asc,
     evaluation.as_of desc
