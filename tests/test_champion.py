@@ -100,6 +100,20 @@ def test_a_better_challenger_with_wrong_probabilities_is_kept_out():
     assert "calibration error" in verdict.reason
 
 
+def test_where_positives_are_rare_the_calibration_bound_is_half_their_rate():
+    busy = np.arange(5000) < 500
+    scores = pd.DataFrame({"client_id": np.arange(5000), "base": 0.02, "recency": 0.02})
+    scores["label"] = np.where(busy, np.arange(5000) < 80, np.arange(5000) < 520).astype(int)
+    fair = scores.groupby(busy)["label"].transform("mean")
+
+    doubled = judged(scores.assign(new=fair * 2))
+    honest = judged(scores.assign(new=fair))
+
+    assert doubled.figures["calibration_errors"]["new"] == pytest.approx(0.02)
+    assert doubled.figures["calibration_bound"] == pytest.approx(0.01)
+    assert (doubled.winner, honest.winner) == ("base", "new")
+
+
 def test_without_a_champion_the_challenger_must_beat_the_base_rate():
     good = judged(gate_rows(base=0, recency=1, new=2))
     noise = gate_rows(base=0, recency=1).assign(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from jobs import evaluation
 
 SEED = 7
+# Chances off by half the base rate are of no use, however small that is.
+BOUND_OF_RATE = 0.5
 
 Numbers = NDArray[np.float64]
 
@@ -26,8 +28,8 @@ class Gate:
         margin: an old champion gives way to a challenger that is surely not worse by this much.
         max_age_days: age of the champion's training day from which it counts as old.
         cadence_days: days between two decisions.
-        calibration_bound: largest expected calibration error; None where scores are not
-            probabilities.
+        calibration_bound: largest expected calibration error, and never more than half the
+            observed rate; None where scores are not probabilities.
         unit: column that is resampled (client or user); it may repeat.
         floor: baseline that a model must always beat.
         per_row: the score columns hold the metric of each row already (one user's NDCG, say), and
@@ -102,7 +104,6 @@ def judge(
         "units": int(scores[gate.unit].nunique()),
         "margin": gate.margin,
         "max_age_days": gate.max_age_days,
-        "calibration_bound": gate.calibration_bound,
     }
     if champion == challenger:
         return Verdict(challenger, f"{challenger} is live already", figures)
@@ -123,14 +124,17 @@ def judge(
     if not over_floor["low"] > 0:
         failed.append(f"{gate.metric} {_text(over_floor)} over {gate.floor} is not above zero")
     calibration: dict[str, float] = {}
+    bound = np.inf
     if gate.calibration_bound is not None:
+        bound = min(gate.calibration_bound, BOUND_OF_RATE * figures["positives"] / len(scores))
+        figures["calibration_bound"] = bound
         calibration = {version: found["ece"] for version, found in values.items()}
         figures["calibration_errors"] = calibration
-        if calibration[challenger] > gate.calibration_bound:
+        if calibration[challenger] > bound:
             beside = f" (the champion's is {calibration[champion]:.4f})" if champion else ""
             failed.append(
                 f"calibration error {calibration[challenger]:.4f}{beside} is over the bound "
-                f"{gate.calibration_bound}"
+                f"{bound:.4f}"
             )
 
     if champion is None:
@@ -140,7 +144,8 @@ def judge(
                 f"no champion; {gate.metric} {_text(over_floor)} over {gate.floor}",
                 figures,
             )
-        best = _best_baseline(gate, primary, calibration, baselines, floor)
+        sound = [version for version in baselines if calibration.get(version, 0.0) <= bound]
+        best = _best(gate, primary, sound) or floor
         return Verdict(best, f"no champion; {'; '.join(failed)}; {best} stands in", figures)
 
     gain = figures["gain"] = _gain(gate, samples, primary, challenger, champion)
@@ -190,18 +195,10 @@ def _require(gate: Gate, scores: pd.DataFrame, compared: list[str]) -> None:
         raise ValueError(f"{gate.job}: label must be 0 or 1, found {scores['label'].unique()[:5]}")
 
 
-def _best_baseline(
-    gate: Gate,
-    values: Mapping[str, float],
-    calibration: Mapping[str, float],
-    baselines: Mapping[str, str],
-    floor: str,
-) -> str:
-    """Return the best baseline whose calibration is within bounds, else the floor."""
-    bound = np.inf if gate.calibration_bound is None else gate.calibration_bound
-    sound = [version for version in baselines if calibration.get(version, 0.0) <= bound]
+def _best(gate: Gate, values: Mapping[str, float], versions: list[str]) -> str | None:
+    """Return the best version by the primary metric, ties by name."""
     sign = 1 if higher_is_better(gate) else -1
-    return max(sorted(sound), key=lambda version: sign * values[version], default=floor)
+    return max(sorted(versions), key=lambda version: sign * values[version], default=None)
 
 
 def _text(gain: Mapping[str, float]) -> str:
