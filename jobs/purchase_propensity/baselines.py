@@ -4,10 +4,11 @@ Each is a ``Fitted`` without trees, so ``model.score``, ``explain``, ``save`` an
 and any of them can be published if it wins.
 """
 
+from dataclasses import replace
+
 from jobs.calibration import Calibration
 from jobs.purchase_propensity.model import (
     Fitted,
-    Linear,
     Slices,
     calibrate,
     fit_linear,
@@ -44,7 +45,7 @@ def fit(name: str, slices: Slices) -> Fitted:
     rhythm = fit_rhythm(train) if name == "bg_nbd" else None
     linear = fit_linear(terms_of(rhythm, train), labels, RIDGE, TERMS[name])
     fitted = Fitted(name, linear, rhythm, Calibration())
-    return Fitted(name, linear, rhythm, calibrate(fitted, slices.calibration))
+    return replace(fitted, calibration=calibrate(fitted, slices.calibration))
 
 
 def fit_all(slices: Slices) -> dict[str, Fitted]:
@@ -52,4 +53,4 @@ def fit_all(slices: Slices) -> dict[str, Fitted]:
     return {name: fit(name, slices) for name in NAMES}
 
 
-__all__ = ["NAMES", "Linear", "fit", "fit_all"]
+__all__ = ["NAMES", "fit", "fit_all"]

@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from catboost import CatBoostClassifier, Pool
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import GammaRegressor, LogisticRegression
 
 from jobs import calibration as logistic_map
 from jobs.calibration import Calibration
@@ -36,7 +36,7 @@ CUTOFF_STEP_DAYS = 10
 SEED = 7
 THREADS = 2
 REASONS = 5
-BLOCK_ROWS = 100_000  # explanations need some 2 kB a row
+BLOCK_ROWS = 50_000  # an explanation needs some 5 kB a row while it is made
 TRAIN_PERCENT, VALIDATION_PERCENT = 70, 15  # of clients; the rest calibrates
 
 PARAMS: dict[str, float] = {
@@ -136,6 +136,14 @@ PURCHASE_LOGS = (  # of a client who bought
 )
 CLIENT_LOGS = ("seen_days", "sends_30d", "opens_90d", "clicks_90d")
 TRUNK = (*PURCHASE_LOGS, *CLIENT_LOGS, *RHYTHM, "never_bought")
+SPEND_LOGS = ("last_spent", "spent_per_day")
+SPEND = (
+    *("spent", "purchase_days", "lines_bought", "quantity", "spent_90d", "purchase_days_90d"),
+    *("days_since_purchase", "tenure_days", "purchase_rate", "rhythm_log_odds", "rhythm_rate"),
+    *(*SPEND_LOGS, "never_bought"),
+)
+SPEND_PENALTY = 0.01
+SPEND_BUYERS = 200  # fewer say nothing about the spread of spend
 # Plain ages stay out of the trees: as_of moves them past all that training saw.
 TREES = (*COUNTS, *MEASURES, *[name for name in DERIVED if name != "buying_days"], *RHYTHM)
 WORD_SIZE = 8
@@ -157,6 +165,14 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Spend:
+    """Spend of buyers: exp of ``log_mean``, at most ``most``, the largest spend seen."""
+
+    log_mean: Linear
+    most: float
+
+
+@dataclass(frozen=True)
 class Words:
     """Item2vec: one vector per category that was bought often enough."""
 
@@ -166,7 +182,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model or baseline with everything it learned; ``trees`` is None for baselines."""
+    """A model or baseline with everything it learned; ``trees`` is None for baselines.
+
+    ``spend`` gives the logarithm of what a client who buys spends within the horizon; it is None
+    where it did not beat the mean spend of buyers.
+    """
 
     name: str
     linear: Linear
@@ -174,6 +194,7 @@ class Fitted:
     calibration: Calibration
     trees: CatBoostClassifier | None = None
     words: Words | None = None
+    spend: Spend | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +258,11 @@ def fit(slices: Slices, params: Mapping[str, float] | None = None) -> Fitted:
         ValueError: if a slice has a single label.
     """
     uncalibrated = _fit_uncalibrated(slices.train, slices.validation, params or PARAMS)
-    return replace(uncalibrated, calibration=calibrate(uncalibrated, slices.calibration))
+    return replace(
+        uncalibrated,
+        calibration=calibrate(uncalibrated, slices.calibration),
+        spend=fit_spend(uncalibrated.rhythm, slices),
+    )
 
 
 def calibrate(fitted: Fitted, rows: pd.DataFrame) -> Calibration:
@@ -285,7 +310,10 @@ def tune(
 def score(
     fitted: Fitted, dataset: pd.DataFrame, calibration: Calibration | None = None
 ) -> pd.DataFrame:
-    """Return client_id and probability, one row per input row, same order.
+    """Return client_id, probability and expected_spend_90d, one row per input row, same order.
+
+    The expected spend is the probability times what a client like this spends when buying; NaN
+    where the model has none.
 
     Args:
         fitted: model or baseline.
@@ -293,7 +321,11 @@ def score(
         calibration: newer map than the one fitted with the model, from ``calibrate``.
     """
     z = logistic_map.apply(calibration or fitted.calibration, raw_log_odds(fitted, dataset))
-    return dataset[["client_id"]].assign(probability=logistic_map.probability(z))
+    chance = logistic_map.probability(z)
+    spend = [_spend(fitted, block) for block in _blocks(dataset)]
+    return dataset[["client_id"]].assign(
+        probability=chance, expected_spend_90d=chance * np.concatenate([np.zeros(0), *spend])
+    )
 
 
 def explain(
@@ -301,9 +333,10 @@ def explain(
 ) -> pa.Table:
     """Return scores with their reasons, one row per input row, same order.
 
-    Columns: client_id, probability, reason_features, reason_values, reason_contributions (the five
-    largest contributions to the log-odds, largest first, ties by the order of FEATURES) and
-    reason_rest; contributions and rest sum to the log-odds of ``probability``.
+    Columns: client_id, probability, expected_spend_90d (null without a spend model),
+    reason_features, reason_values, reason_contributions (the five largest contributions to the
+    log-odds, largest first, ties by the order of FEATURES) and reason_rest; contributions and rest
+    sum to the log-odds of ``probability``.
     """
     tables = [
         _explain_block(fitted, block, calibration or fitted.calibration)
@@ -332,13 +365,10 @@ def contributions(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFrame, 
         names += [_feature(name) for name in inputs.columns]
         constant += float(shap[0, -1]) if len(shap) else 0.0
     used = [name for name in FEATURES if name in set(names)]
-    summed = np.zeros((len(dataset), len(used)))
     place = {name: at for at, name in enumerate(used)}
-    for column, name in enumerate(names):
-        values = parts[0][:, column] if column < parts[0].shape[1] else None
-        summed[:, place[name]] += (
-            parts[1][:, column - parts[0].shape[1]] if values is None else values
-        )
+    summed = np.zeros((len(dataset), len(used)))
+    for name, column in zip(names, np.hstack(parts).T, strict=True):
+        summed[:, place[name]] += column
     return pd.DataFrame(summed, columns=used, index=dataset.index), constant
 
 
@@ -347,9 +377,7 @@ def raw_log_odds(fitted: Fitted, dataset: pd.DataFrame) -> Numbers:
     parts = [np.zeros(0)]
     for block in _blocks(dataset):
         terms, inputs = _terms(fitted, block)
-        z = fitted.linear.intercept + _standardised(fitted.linear, terms) @ np.array(
-            fitted.linear.weights
-        )
+        z = _linear(fitted.linear, terms)
         if fitted.trees is not None:
             z = z + fitted.trees.predict(
                 inputs.to_numpy(dtype=np.float32),
@@ -387,6 +415,7 @@ def save(fitted: Fitted, folder: Path) -> None:
         "calibration": asdict(fitted.calibration),
         "trees": "trees.cbm" if fitted.trees is not None else None,
         "words": list(fitted.words.names) if fitted.words else None,
+        "spend": asdict(fitted.spend) if fitted.spend else None,
     }
     if fitted.trees is not None:
         fitted.trees.save_model(str(folder / "trees.cbm"))
@@ -402,24 +431,29 @@ def load(folder: Path) -> Fitted:
         FileNotFoundError: if a file is not there.
     """
     described = json.loads((folder / "model.json").read_text())
-    linear: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in described["linear"].items()
-    }
-    trees = words = None
+    trees = words = spend = None
     if described["trees"]:
         trees = CatBoostClassifier()
         trees.load_model(str(folder / described["trees"]))
     if described["words"]:
         words = Words(tuple(described["words"]), np.load(folder / "words.npy"))
+    if described["spend"]:
+        log_mean = _linear_from(described["spend"]["log_mean"])
+        spend = Spend(log_mean, described["spend"]["most"])
     return Fitted(
         name=described["name"],
-        linear=Linear(**linear),
+        linear=_linear_from(described["linear"]),
         rhythm=BgNbd(**described["rhythm"]) if described["rhythm"] else None,
         calibration=Calibration(**described["calibration"]),
         trees=trees,
         words=words,
+        spend=spend,
     )
+
+
+def _linear_from(described: Mapping[str, Any]) -> Linear:
+    lists = {name: tuple(described[name]) for name in ("terms", "centre", "scale", "weights")}
+    return Linear(**lists, intercept=described["intercept"])
 
 
 def fit_linear(terms: pd.DataFrame, labels: Numbers, ridge: float, names: Sequence[str]) -> Linear:
@@ -431,27 +465,37 @@ def fit_linear(terms: pd.DataFrame, labels: Numbers, ridge: float, names: Sequen
         ridge: penalty on standardised weights, per unit of information.
         names: terms to use.
     """
-    values = terms[list(names)].to_numpy(dtype=float)
     rate = labels.mean()
-    if not len(names):
-        return Linear((), (), (), (), float(logistic_map.log_odds(rate)))
-    present = ~np.isnan(values)
-    count = np.maximum(present.sum(axis=0), 1)
-    filled = np.where(present, values, 0)
-    centre = filled.sum(axis=0) / count
-    centred = np.where(present, values - centre, 0)
-    spread = np.sqrt((centred**2).sum(axis=0) / count)
-    scale = np.where(spread > 1e-9, spread, 1.0)
+    unfitted = _standardisation(terms, names)
+    if not names:
+        return replace(unfitted, intercept=float(logistic_map.log_odds(rate)))
     penalty = max(ridge * len(labels) * rate * (1 - rate), 1e-6)
     regression = LogisticRegression(C=1 / penalty, max_iter=1000, tol=1e-6)
-    regression.fit(centred / scale, labels)
-    return Linear(
-        tuple(names),
-        tuple(centre.tolist()),
-        tuple(scale.tolist()),
-        tuple(regression.coef_[0].tolist()),
-        float(regression.intercept_[0]),
-    )
+    regression.fit(_standardised(unfitted, terms), labels)
+    weights = tuple(regression.coef_[0].tolist())
+    return replace(unfitted, weights=weights, intercept=float(regression.intercept_[0]))
+
+
+def fit_spend(rhythm: BgNbd | None, slices: Slices) -> Spend | None:
+    """Return a gamma regression of what buyers spend, None where it is no better than their mean.
+
+    Better means a smaller squared error over the buyers of the validation slice.
+    """
+    terms, spent = _buyers(rhythm, slices.train)
+    held_out, held_spent = _buyers(rhythm, slices.validation)
+    if len(spent) < SPEND_BUYERS or not len(held_spent):
+        return None
+    unfitted = _standardisation(terms, SPEND)
+    regression = GammaRegressor(alpha=SPEND_PENALTY, max_iter=1000)
+    regression.fit(_standardised(unfitted, terms), spent)
+    weights = tuple(regression.coef_.tolist())
+    fitted = replace(unfitted, weights=weights, intercept=float(regression.intercept_))
+    most = float(spent.max())
+    # The log link keeps no total: scale so that the buyers seen spend what they spent.
+    scale = spent.sum() / _spend_of(Spend(fitted, most), terms).sum()
+    spend = Spend(replace(fitted, intercept=fitted.intercept + float(np.log(scale))), most)
+    error = np.mean((_spend_of(spend, held_out) - held_spent) ** 2)
+    return spend if error < np.mean((spent.mean() - held_spent) ** 2) else None
 
 
 def fit_rhythm(rows: pd.DataFrame) -> BgNbd | None:
@@ -463,8 +507,27 @@ def fit_rhythm(rows: pd.DataFrame) -> BgNbd | None:
 
 
 def terms_of(rhythm: BgNbd | None, dataset: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of TRUNK; NaN where a client has no such thing."""
+    """Return the columns of TRUNK and SPEND; NaN where a client has no such thing."""
     return _trunk_terms(_derive(dataset), rhythm)
+
+
+def _buyers(rhythm: BgNbd | None, rows: pd.DataFrame) -> tuple[pd.DataFrame, Numbers]:
+    """Return terms and spend of the rows whose window holds a purchase with a price."""
+    buyers = rows[rows["spent_next"].to_numpy(dtype=float) > 0]
+    return terms_of(rhythm, buyers), buyers["spent_next"].to_numpy(dtype=float)
+
+
+def _spend(fitted: Fitted, block: pd.DataFrame) -> Numbers:
+    """Return what each client spends in the horizon if they buy; NaN without a spend model."""
+    if fitted.spend is None:
+        return np.full(len(block), np.nan)
+    return _spend_of(fitted.spend, terms_of(fitted.rhythm, block))
+
+
+def _spend_of(spend: Spend, terms: pd.DataFrame) -> Numbers:
+    logs = _linear(spend.log_mean, terms)
+    capped: Numbers = np.exp(np.minimum(logs, np.log(spend.most)))
+    return capped
 
 
 def _fit_uncalibrated(
@@ -500,9 +563,13 @@ def _fit_uncalibrated(
 
 def _pool(inputs: pd.DataFrame, labels: Numbers, linear: Linear, terms: pd.DataFrame) -> Pool:
     """Return a pool whose starting point is the trunk's log-odds."""
-    trunk = linear.intercept + _standardised(linear, terms) @ np.array(linear.weights)
     names = list(inputs.columns)
-    return Pool(inputs.to_numpy(dtype=np.float32), labels, baseline=trunk, feature_names=names)
+    return Pool(
+        inputs.to_numpy(dtype=np.float32),
+        labels,
+        baseline=_linear(linear, terms),
+        feature_names=names,
+    )
 
 
 def _labels(rows: pd.DataFrame, slice_name: str) -> Numbers:
@@ -533,25 +600,27 @@ def _explain_block(fitted: Fitted, block: pd.DataFrame, calibration: Calibration
         {
             "client_id": block["client_id"].to_numpy(dtype=np.int64),
             "probability": probability,
+            "expected_spend_90d": pa.array(
+                (probability * _spend(fitted, block)).astype(np.float32), from_pandas=True
+            ),
             "reason_features": _lists(
                 pa.DictionaryArray.from_arrays(
                     pa.array(top.ravel().astype(np.int32)), pa.array(names, pa.string())
                 ).cast(pa.string()),
-                kept,
+                len(block),
             ),
-            "reason_values": _lists(pa.array(shown.ravel(), from_pandas=True), kept),
-            "reason_contributions": _lists(pa.array(largest.ravel()), kept),
+            "reason_values": _lists(pa.array(shown.ravel(), from_pandas=True), len(block)),
+            "reason_contributions": _lists(pa.array(largest.ravel()), len(block)),
             "reason_rest": rest.astype(np.float32),
         }
     )
 
 
-def _lists(values: pa.Array, width: int) -> pa.Array:
-    """Return ``values`` as lists of ``width``."""
-    if not width:
-        return pa.array([], pa.list_(values.type))
-    offsets = np.arange(0, len(values) + 1, width, dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, values)
+def _lists(values: pa.Array, rows: int) -> pa.Array:
+    """Return ``values`` as ``rows`` lists of equal length."""
+    width = len(values) // rows
+    offsets = np.arange(rows + 1, dtype=np.int32) * width
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 def _reasons_table(columns: Mapping[str, Any]) -> pa.Table:
@@ -559,6 +628,7 @@ def _reasons_table(columns: Mapping[str, Any]) -> pa.Table:
         [
             ("client_id", pa.int64()),
             ("probability", pa.float32()),
+            ("expected_spend_90d", pa.float32()),
             ("reason_features", pa.list_(pa.string())),
             ("reason_values", pa.list_(pa.float32())),
             ("reason_contributions", pa.list_(pa.float32())),
@@ -603,9 +673,9 @@ def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             f"the dataset lacks {missing}; sql/purchase_propensity/dataset.sql delivers them"
         )
-    values = dataset[list(COLUMNS)].astype(float)
-    values[list(COUNTS)] = values[list(COUNTS)].fillna(0)
-    rows = {name: values[name].to_numpy() for name in COLUMNS}
+    rows = {name: dataset[name].to_numpy(dtype=float, na_value=np.nan) for name in COLUMNS}
+    for name in COUNTS:
+        rows[name] = np.nan_to_num(rows[name], nan=0.0)
     tenure, recency, days = rows["tenure_days"], rows["days_since_purchase"], rows["purchase_days"]
     with np.errstate(divide="ignore", invalid="ignore"):
         derived = {
@@ -620,8 +690,8 @@ def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
             "recent_rate": rows["purchase_days_90d"] / np.minimum(tenure, 90),
         }
     for name in DERIVED:
-        values[name] = np.where(np.isfinite(derived[name]), derived[name], np.nan)
-    return values
+        rows[name] = np.where(np.isfinite(derived[name]), derived[name], np.nan)
+    return pd.DataFrame(rows, index=dataset.index)
 
 
 def _trunk_terms(values: pd.DataFrame, rhythm: BgNbd | None) -> pd.DataFrame:
@@ -631,9 +701,10 @@ def _trunk_terms(values: pd.DataFrame, rhythm: BgNbd | None) -> pd.DataFrame:
         for name in PURCHASE_LOGS
     }
     terms |= {name: np.log1p(np.maximum(values[name].to_numpy(), 0)) for name in CLIENT_LOGS}
+    terms |= {name: np.log1p(np.maximum(values[name].to_numpy(), 0)) for name in SPEND_LOGS}
     terms |= _rhythm(rhythm, values)
     terms["never_bought"] = values["never_bought"].to_numpy()
-    return pd.DataFrame(terms, index=values.index)[list(TRUNK)]
+    return pd.DataFrame(terms, index=values.index)
 
 
 def _rhythm(rhythm: BgNbd | None, values: pd.DataFrame) -> dict[str, Numbers]:
@@ -656,6 +727,23 @@ def _purchases(rows: pd.DataFrame) -> tuple[Numbers, Numbers, Numbers]:
     age = rows["tenure_days"].to_numpy(dtype=float)
     tx = age - rows["days_since_purchase"].to_numpy(dtype=float)
     return rows["purchase_days"].to_numpy(dtype=float) - 1, tx, age
+
+
+def _linear(linear: Linear, terms: pd.DataFrame) -> Numbers:
+    total: Numbers = linear.intercept + _standardised(linear, terms) @ np.array(linear.weights)
+    return total
+
+
+def _standardisation(terms: pd.DataFrame, names: Sequence[str]) -> Linear:
+    """Return centre and scale of ``names`` over the rows that have them, weights still 0."""
+    values = terms[list(names)].to_numpy(dtype=float)
+    present = ~np.isnan(values)
+    count = np.maximum(present.sum(axis=0), 1)
+    centre = np.where(present, values, 0).sum(axis=0) / count
+    spread = np.sqrt((np.where(present, values - centre, 0) ** 2).sum(axis=0) / count)
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    nothing = (0.0,) * len(names)
+    return Linear(tuple(names), tuple(centre.tolist()), tuple(scale.tolist()), nothing, 0.0)
 
 
 def _standardised(linear: Linear, terms: pd.DataFrame) -> Numbers:
