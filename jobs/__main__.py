@@ -259,6 +259,9 @@ def _tables(asked: list[str] | None) -> tuple[str, ...]:
 
 def _follow(module: ModuleType, job: str, change: "Change", rescore: bool) -> None:
     """Say what changed, and publish the affected days with the version now live."""
+    from jobs import champion
+
+    champion.sync_alias(warehouse(), job)
     now, days = change.to_version, change.affected_days
     typer.echo(f"{job}: {change.from_version} -> {now}; published days concerned: {len(days)}")
     for day in days if rescore else []:

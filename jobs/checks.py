@@ -89,6 +89,7 @@ def quarantine(
     rules: Mapping[str, str],
     columns: list[str],
     max_share: float,
+    max_rows: int,
 ) -> int:
     """Move the rows of staging.``name`` that break a rule to quarantine.``table``.
 
@@ -96,7 +97,8 @@ def quarantine(
         Rows moved, each with the names of all the rules it broke.
 
     Raises:
-        CheckFailed: if more than ``max_share`` of the rows break a rule; none is moved then.
+        CheckFailed: if more than ``max_share`` of the rows, and more than ``max_rows``, break a
+            rule; none is moved then.
     """
     staged, refused = sql.Identifier("staging", name), sql.Identifier("quarantine", table)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -113,7 +115,7 @@ def quarantine(
         ).fetchone()
         assert counted is not None
         offenders, rows = counted
-        if offenders > max_share * rows:
+        if offenders > max(max_share * rows, max_rows):
             worst = postgres.execute(
                 sql.SQL(
                     "select reason, count(*), (array_agg(client_id order by client_id))[:3]"

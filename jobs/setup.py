@@ -34,7 +34,7 @@ def setup(environment: Mapping[str, str]) -> list[str]:
     """Prepare the server that ``environment`` names.
 
     Returns:
-        The roles whose password was changed.
+        The roles that log in and whose password was changed.
 
     Raises:
         LookupError: naming the settings that are missing; nothing was changed then.
@@ -51,7 +51,7 @@ def setup(environment: Mapping[str, str]) -> list[str]:
         migrate.upgrade(server.url("migrator", DATABASES["warehouse"]))
     logins = json.dumps({"admin": environment[ADMIN_PASSWORD]})
     write_private(Path(environment[LOGINS]), logins)
-    return changed
+    return [role for role in changed if role in PASSWORDS]
 
 
 if __name__ == "__main__":

@@ -17,8 +17,11 @@ MESSAGE_EVENTS = (
 CHANNELS = ("email", "mobile_push", "web_push", "sms")
 CLIENT_EVENTS = ("view", "cart", "favorite", "purchase", "return", "cancel")
 
-# A larger share of refused rows is no accident of single rows: the day stops.
+# More refused rows than this share, and than this number, are no accident: the day stops.
 MAX_REFUSED_SHARE = 0.01
+MAX_REFUSED_ROWS = 3
+# A column that is wrong in half of the rows is not a matter of rows: it broke as a whole.
+HALF = 0.5
 # Real files have a third of exact duplicates; ten copies of each row are a broken export.
 MAX_MEAN_COPIES = 10
 
@@ -69,7 +72,7 @@ def day_suite(table: str, columns: list[str], last_day: date) -> gx.ExpectationS
             column_set=[*columns, "copies", "event_day", "known_from", "known_to"],
             severity="critical",
         ),
-        gxe.ExpectColumnValuesToNotBeNull(column="client_id", mostly=0.99, severity="critical"),
+        gxe.ExpectColumnValuesToNotBeNull(column="client_id", mostly=HALF, severity="critical"),
         gxe.ExpectColumnMeanToBeBetween(
             column="copies", max_value=MAX_MEAN_COPIES, severity="critical"
         ),
@@ -89,11 +92,11 @@ def day_suite(table: str, columns: list[str], last_day: date) -> gx.ExpectationS
 def _purchases() -> list[gxe.Expectation]:
     return [
         gxe.ExpectColumnValuesToBeBetween(
-            column="price", min_value=0, mostly=0.99, severity="critical"
+            column="price", min_value=0, mostly=HALF, severity="critical"
         ),
         gxe.ExpectColumnMedianToBeBetween(column="quantity", min_value=1, severity="critical"),
         gxe.ExpectColumnValuesToMatchRegex(
-            column="category_ids", regex=r"^\[.*\]$", mostly=0.99, severity="critical"
+            column="category_ids", regex=r"^\[.*\]$", mostly=HALF, severity="critical"
         ),
     ]
 
@@ -101,13 +104,13 @@ def _purchases() -> list[gxe.Expectation]:
 def _messages() -> list[gxe.Expectation]:
     return [
         gxe.ExpectColumnValuesToBeInSet(
-            column="event", value_set=list(MESSAGE_EVENTS), mostly=0.99, severity="critical"
+            column="event", value_set=list(MESSAGE_EVENTS), mostly=HALF, severity="critical"
         ),
         gxe.ExpectColumnValuesToBeInSet(
-            column="channel", value_set=list(CHANNELS), mostly=0.99, severity="critical"
+            column="channel", value_set=list(CHANNELS), mostly=HALF, severity="critical"
         ),
         gxe.ExpectColumnValueLengthsToBeBetween(
-            column="message_id", min_value=1, mostly=0.99, severity="critical"
+            column="message_id", min_value=1, mostly=HALF, severity="critical"
         ),
     ]
 
@@ -115,7 +118,7 @@ def _messages() -> list[gxe.Expectation]:
 def _events() -> list[gxe.Expectation]:
     return [
         gxe.ExpectColumnValuesToBeInSet(
-            column="event_type", value_set=list(CLIENT_EVENTS), mostly=0.99, severity="critical"
+            column="event_type", value_set=list(CLIENT_EVENTS), mostly=HALF, severity="critical"
         ),
     ]
 

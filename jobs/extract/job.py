@@ -329,7 +329,12 @@ def _check(
     Late rows are a handful, so what the suite says of a whole day is not asked of them.
     """
     from jobs.checks import quarantine, validate
-    from jobs.extract.expectations import MAX_REFUSED_SHARE, day_suite, row_rules
+    from jobs.extract.expectations import (
+        MAX_REFUSED_ROWS,
+        MAX_REFUSED_SHARE,
+        day_suite,
+        row_rules,
+    )
 
     with _postgres(warehouse) as ours:
         columns = list(raw_columns(ours, table))
@@ -346,6 +351,7 @@ def _check(
         row_rules(table, last_day),
         columns,
         MAX_REFUSED_SHARE if whole else 1.0,
+        MAX_REFUSED_ROWS,
     )
 
 

@@ -52,10 +52,14 @@ def demo(folder: Path, last: date, clients: int | None = None) -> None:
     platform = up.prepare_databases(folder)
     world = remembered_world(folder, last, clients)
     nights = [last - night * ONE_DAY for night in reversed(range(NIGHTS))]
+    # The history is copied before the last days happen, so that the nights find late and
+    # corrected rows, as nights do.
     with step("simulating the shop's database") as report:
-        simulate_app(platform, world, last, report)
+        simulate_app(platform, world, nights[0] - ONE_DAY, report)
     with step("loading its history") as report:
         load_history(platform, world, nights[0], report)
+    with step("simulating the last days") as report:
+        simulate_app(platform, world, last, report)
     with step("Airflow, MLflow and the pages") as report:
         airflow = up.start_services(platform, report)
     with step(f"the nights {nights[0]} to {last} in Airflow") as report:
