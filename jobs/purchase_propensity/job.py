@@ -38,13 +38,14 @@ TUNE_EVERY_DAYS = 7
 BLOCK_ROWS = 50_000
 PICTURE_ROWS = 5_000
 SHAPE = (
-    "client_id bigint, probability real, reason_features text[], reason_values real[],"
-    " reason_contributions real[], reason_rest real"
+    "client_id bigint, probability real, expected_spend_90d real, reason_features text[],"
+    " reason_values real[], reason_contributions real[], reason_rest real"
 )
 STAGED = pa.schema(
     [
         ("client_id", pa.int64()),
         ("probability", pa.float32()),
+        ("expected_spend_90d", pa.float32()),
         ("reason_features", pa.list_(pa.string())),
         ("reason_values", pa.list_(pa.float32())),
         ("reason_contributions", pa.list_(pa.float32())),

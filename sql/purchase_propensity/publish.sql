@@ -9,7 +9,7 @@ select
     client_id,
     probability,
     cast(ntile(10) over (order by probability desc, client_id asc) as smallint) as decile,
-    cast(null as real) as expected_spend_90d,
+    expected_spend_90d,
     reason_features,
     reason_values,
     reason_contributions,
