@@ -22,13 +22,16 @@ with life as (
         nullif(quantity, 0) as quantity,
         case when purchase_days > 0 then spent end as spent,
         gap_days / nullif(purchase_days - 1, 0.0) as gap_mean,
-        sqrt(
-            greatest(
-                gap_days_squared / nullif(purchase_days - 1, 0.0)
-                - (gap_days / nullif(purchase_days - 1, 0.0)) ^ 2,
-                0
-            )
-        ) as gap_spread,
+        case
+            when purchase_days > 1
+                then sqrt(
+                    greatest(
+                        gap_days_squared / (purchase_days - 1.0)
+                        - (gap_days / (purchase_days - 1.0)) ^ 2,
+                        0
+                    )
+                )
+        end as gap_spread,
         case when purchase_days > 1 then max_gap end as gap_max,
         price_sum / nullif(lines, 0) as price_usual
     from feature.client_life
