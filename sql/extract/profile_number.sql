@@ -16,63 +16,70 @@ with counted as (
     from pg_temp.profiled
     group by event_day, value
 ),
+
 summary as (
     select
         event_day,
+        cast(trim_scale(cast(min(value) as numeric)) as text) as minimum,
+        cast(trim_scale(cast(max(value) as numeric)) as text) as maximum,
         sum(copies) as rows,
         coalesce(sum(copies) filter (where value is null), 0) as nulls,
         count(value) as distinct_values,
-        cast(trim_scale(cast(min(value) as numeric)) as text) as minimum,
-        cast(trim_scale(cast(max(value) as numeric)) as text) as maximum,
         sum(cast(value as numeric) * copies) as total
     from counted
     group by event_day
 ),
+
 spread as (
     select
         event_day,
         percentile_disc(array[0.05, 0.25, 0.50, 0.75, 0.95])
-            within group (order by value) as quantiles
+        within group (order by value) as quantiles
     from pg_temp.profiled
     group by event_day
 ),
+
 ranked as (
     select
         event_day,
         value,
         copies,
-        row_number() over (partition by event_day order by copies desc, value) as place
+        row_number() over (partition by event_day order by copies desc, value asc) as place
     from counted
     where value is not null and copies > 1
 ),
+
 frequent as (
     select
         event_day,
         jsonb_agg(
-            jsonb_build_object('value', cast(trim_scale(cast(value as numeric)) as text), 'count', copies)
+            jsonb_build_object(
+                'value', cast(trim_scale(cast(value as numeric)) as text), 'count', copies
+            )
             order by place
         ) as top_values
     from ranked
     where place <= 5
     group by event_day
 )
+
 insert into ops.profile (
     table_name, event_day, column_name, as_of,
     rows, nulls, distinct_values, minimum, maximum, mean, quantiles, top_values
 )
 select
-    cast(:table_name as text),
+    cast(:table_name as text) as table_name,
     summary.event_day,
-    cast(:column_name as text),
-    cast(:as_of as date),
+    cast(:column_name as text) as column_name,
+    cast(:as_of as date) as as_of,
     summary.rows,
     summary.nulls,
     summary.distinct_values,
     summary.minimum,
     summary.maximum,
-    cast(summary.total / nullif(summary.rows - summary.nulls, 0) as double precision),
-    cast(spread.quantiles as double precision []),
-    coalesce(frequent.top_values, '[]')
+    cast(summary.total / nullif(summary.rows - summary.nulls, 0) as double precision) as mean,
+    cast(spread.quantiles as double precision[]) as quantiles,
+    coalesce(frequent.top_values, '[]') as top_values
 from summary
 inner join spread on summary.event_day = spread.event_day
 left join frequent on summary.event_day = frequent.event_day

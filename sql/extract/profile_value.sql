@@ -16,6 +16,7 @@ with counted as (
     from pg_temp.profiled
     group by event_day, value
 ),
+
 summary as (
     select
         event_day,
@@ -27,15 +28,17 @@ summary as (
     from counted
     group by event_day
 ),
+
 ranked as (
     select
         event_day,
         value,
         copies,
-        row_number() over (partition by event_day order by copies desc, value) as place
+        row_number() over (partition by event_day order by copies desc, value asc) as place
     from counted
     where value is not null and copies > 1
 ),
+
 frequent as (
     select
         event_day,
@@ -47,23 +50,24 @@ frequent as (
     where place <= 5
     group by event_day
 )
+
 insert into ops.profile (
     table_name, event_day, column_name, as_of,
     rows, nulls, distinct_values, minimum, maximum, mean, quantiles, top_values
 )
 select
-    cast(:table_name as text),
+    cast(:table_name as text) as table_name,
     summary.event_day,
-    cast(:column_name as text),
-    cast(:as_of as date),
+    cast(:column_name as text) as column_name,
+    cast(:as_of as date) as as_of,
     summary.rows,
     summary.nulls,
     summary.distinct_values,
     summary.minimum,
     summary.maximum,
-    null,
-    null,
-    coalesce(frequent.top_values, '[]')
+    null as mean,
+    null as quantiles,
+    coalesce(frequent.top_values, '[]') as top_values
 from summary
 left join frequent on summary.event_day = frequent.event_day
 on conflict (table_name, event_day, column_name) do update

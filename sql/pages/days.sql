@@ -6,17 +6,26 @@
 --                raw), duplicates, quarantined, late (rows added or closed after the first load),
 --                loaded_at (newest), checked_as_of, checks, failures (critical), warnings,
 --                is_loaded_table (false: a dataset, which no extraction loads)
--- Point in time: everything recorded so far; the newest :days days
+-- Point in time: everything recorded so far, for as many of the newest days as asked
 -- Parameters:    days integer
 with names as (
-    select table_name, bool_or(loaded) as is_loaded_table
+    select
+        table_name,
+        bool_or(loaded) as is_loaded_table
     from (
-        select table_name, true as loaded from ops.load
+        select
+            table_name,
+            true as loaded
+        from ops.load
         union
-        select table_name, false from ops.validation
+        select
+            table_name,
+            false as loaded
+        from ops.validation
     ) as mentioned
     group by table_name
 ),
+
 newest as (
     select
         greatest(
@@ -24,12 +33,14 @@ newest as (
             (select max(as_of) from ops.validation) - 1
         ) as day
 ),
+
 days as (
     select newest.day - back.n as day
     from newest
     cross join generate_series(0, cast(:days as integer) - 1) as back (n)
     where newest.day is not null
 ),
+
 loaded as (
     select
         load.table_name,
@@ -45,16 +56,22 @@ loaded as (
         ) as late,
         max(load.loaded_at) as loaded_at
     from ops.load
-    where load.event_day >= (select min(day) from days)
+    where load.event_day >= (select min(days.day) from days)
     group by load.table_name, load.event_day
 ),
+
 outcome as (
     select distinct on (table_name, as_of, suite, expectation, column_name)
-        table_name, as_of, severity, success
+        table_name,
+        as_of,
+        severity,
+        success
     from ops.validation
-    where as_of > (select min(day) from days)
-    order by table_name, as_of, suite, expectation, column_name, validation_id desc
+    where as_of > (select min(days.day) from days)
+    order by
+        table_name asc, as_of asc, suite asc, expectation asc, column_name asc, validation_id desc
 ),
+
 checked as (
     select
         table_name,
@@ -65,6 +82,7 @@ checked as (
     from outcome
     group by table_name, as_of
 )
+
 select
     names.table_name,
     names.is_loaded_table,
@@ -95,4 +113,4 @@ left join lateral (
     order by checked.as_of
     limit 1
 ) as checked on true
-order by days.day desc, names.table_name
+order by days.day desc, names.table_name asc

@@ -3,7 +3,7 @@
 -- Inputs:        ops.load
 -- Output:        event_day, as_of, mode, rows_read, rows_loaded, duplicates, quarantined, closed,
 --                checksum, airflow_run_id, loaded_at
--- Point in time: everything recorded so far; the newest :loads loads
+-- Point in time: everything recorded so far, for as many of the newest loads as asked
 -- Parameters:    table_name text, loads integer
 select
     event_day,

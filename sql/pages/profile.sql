@@ -3,7 +3,7 @@
 -- Inputs:        bi.data_profile, and the column comments of raw
 -- Output:        column_name, comment, event_day, rows, nulls, distinct_values, minimum, maximum,
 --                mean, quantiles, top_values, rows_change, null_share_change, mean_change
--- Point in time: everything recorded so far; the newest :days event days of the table
+-- Point in time: everything recorded so far, for the newest event days of the table
 -- Parameters:    table_name text, days integer
 with columns as (
     select
@@ -13,6 +13,7 @@ with columns as (
     from pg_attribute
     where attrelid = to_regclass('raw.' || quote_ident(cast(:table_name as text)))
 )
+
 select
     profile.column_name,
     columns.comment,

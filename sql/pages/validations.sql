@@ -4,7 +4,7 @@
 -- Inputs:        ops.validation
 -- Output:        as_of, suite, expectation, column_name, severity, success, rows, unexpected,
 --                sample, observed, validated_at
--- Point in time: everything recorded so far; the newest :days as_of days of the table
+-- Point in time: everything recorded so far, for the newest days (as_of) of the table
 -- Parameters:    table_name text, days integer
 with outcome as (
     select distinct on (as_of, suite, expectation, column_name)
@@ -28,8 +28,9 @@ with outcome as (
             from ops.validation as newest
             where newest.table_name = cast(:table_name as text)
         )
-    order by as_of, suite, expectation, column_name, validation_id desc
+    order by as_of asc, suite asc, expectation asc, column_name asc, validation_id desc
 )
+
 select
     as_of,
     suite,
@@ -43,4 +44,4 @@ select
     observed,
     validated_at
 from outcome
-order by as_of desc, success, severity, validation_id
+order by as_of desc, success asc, severity asc, validation_id asc
