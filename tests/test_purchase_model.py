@@ -181,7 +181,8 @@ def test_a_client_who_was_only_messaged_is_there(warehouse, life, messaged):
     assert row["seen_days"] == 20
     assert pd.isna(row["purchase_days"])
     assert (row["sends_30d"], row["opens_email_90d"], row["days_since_open"]) == (1, 1, 20)
-    assert row[["days_since_click", "gap_mean", "gap_spread", "gap_max", "price_usual"]].isna().all()
+    never = ["days_since_click", "gap_mean", "gap_spread", "gap_max", "price_usual", "spent"]
+    assert row[never].isna().all()
     assert row["bought"] == 0
 
 

@@ -21,7 +21,7 @@ with life as (
         nullif(lines, 0) as lines_bought,
         nullif(quantity, 0) as quantity,
         case when purchase_days > 0 then spent end as spent,
-        gap_days / nullif(purchase_days - 1, 0.0) as gap_mean,
+        case when purchase_days > 1 then gap_days / (purchase_days - 1.0) end as gap_mean,
         case
             when purchase_days > 1
                 then sqrt(
