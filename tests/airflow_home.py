@@ -34,12 +34,14 @@ os.environ |= {
 
 
 def make_database() -> None:
-    """Make Airflow's own database, once a session, with the DAGs in it."""
+    """Make Airflow's own database, once a session."""
     if (HOME / "made").exists():
         return
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.utils.db import initdb
 
     initdb()
+    DagBundlesManager().sync_bundles_to_db()
     (HOME / "made").touch()
 
 

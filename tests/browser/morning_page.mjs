@@ -1,12 +1,9 @@
 // Log in to Airflow and read the morning page inside its frame, in light and in dark.
 // usage: PASSWORD=... node morning_page.mjs BASE_URL OUT_FOLDER [TEXT ...]
 // Prints one JSON line: the page's text, the address a click leads to, what was refused.
-import { createRequire } from 'module';
 import path from 'path';
+import { chromium } from 'playwright-core';
 
-// playwright-core may be installed anywhere: NODE_MODULES names the folder.
-const require = createRequire(path.join(process.env.NODE_MODULES || '.', 'x.js'));
-const { chromium } = require('playwright-core');
 const [, , base, out, ...texts] = process.argv;
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
