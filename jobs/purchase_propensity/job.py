@@ -278,14 +278,28 @@ def _decide(
     with engine.connect() as connection:
         compared = [trained, *_baselines_beside(connection, trained)]
         live = champion.live_version(connection, JOB, as_of)
-    if live and live not in compared:
-        compared.append(live)
     # From the registered files: what is tested is what serves.
     scored = _scores(engine, gate_rows, compared)
+    if live and live not in compared:
+        scored[live] = _as_served(engine, live, as_of, gate_rows)
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
     decision = champion.decide(engine, GATE, as_of, scored, trained, actor, retrained)
     champion.sync_alias(engine, JOB)
     return decision.version
+
+
+def _as_served(
+    engine: Engine, model_version: str, as_of: date, gate_rows: pd.DataFrame
+) -> pd.Series:
+    """Return the probabilities with which an older version would have served the gate's cutoff.
+
+    Its map follows the newest labels that were complete then, as the map of any served day does;
+    the challenger's own map was fitted on labels of the same window.
+    """
+    served = model.gate_cutoff(as_of)
+    fitted = model.load(champion.load_model(engine, model_version))
+    settled = model.calibrate(fitted, _dataset(engine, model.gate_cutoff(served), served))
+    return model.score(fitted, gate_rows, settled)["probability"]
 
 
 def _tuned(engine: Engine, as_of: date, slices: model.Slices) -> dict[str, float]:
