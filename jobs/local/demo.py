@@ -15,12 +15,14 @@ from jobs.local.airflow_api import Airflow
 from jobs.local.progress import Report, clock, step
 from jobs.local.state import LocalError, write_private
 from jobs.local.up import Platform
-from jobs.warehouse import engine
+from jobs.warehouse import engine, sql_file
 
 NIGHTS = 3
 DAGS = ("extract_shop", "purchase_propensity")
 RUN_SECONDS = 3600
 ONE_DAY = timedelta(days=1)
+# Each a file under sql/demo.
+SUMMARY = ("published tables", "model quality", "validation results", "loaded and quarantined rows")
 
 
 def today() -> date:
@@ -190,14 +192,15 @@ def failure(airflow: Airflow, dag: str, run_id: str) -> str:
 
 
 def summary(platform: Platform) -> str:
-    """Return what was published and how fresh it is, as an analyst sees it.
-
-    The integrator adds: quality beside the baselines (bi.model_quality), validation results and
-    quarantined rows, each read as bi_reader from schema bi.
-    """
-    with engine(platform.settings["NIGHTSHIFT_BI_URL"]).connect() as connection:
-        found = connection.execute(text("select * from bi.status"))
-        return table(list(found.keys()), [tuple(map(str, row)) for row in found])
+    """Return what came of the nights: tables, quality, validation, quarantine, loads."""
+    parts = []
+    with engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]).connect() as connection:
+        for title in SUMMARY:
+            found = connection.execute(text(sql_file(f"demo/{title.replace(' ', '_')}.sql")))
+            lines = [tuple("" if v is None else str(v) for v in row) for row in found]
+            shown = table(list(found.keys()), lines) if lines else "nothing"
+            parts.append(f"{title.capitalize()}\n{shown}")
+    return "\n\n".join(parts)
 
 
 def table(head: list[str], lines: list[tuple[str, ...]]) -> str:

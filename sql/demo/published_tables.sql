@@ -1,0 +1,21 @@
+-- Demo summary: what was published
+-- Grain:         one row per result table
+-- Inputs:        ops.publication, bi.status
+-- Output:        table, days, first_day, newest_day, rows of that day, model_version
+-- Point in time: none, it describes what is there
+-- Parameters:    none
+select
+    status.table_name as "table",
+    count(distinct publication.as_of) as days,
+    min(publication.as_of) as first_day,
+    status.newest_as_of as newest_day,
+    status.rows,
+    status.model_version
+from bi.status
+left join ops.publication on status.table_name = publication.table_name
+group by
+    status.table_name,
+    status.newest_as_of,
+    status.rows,
+    status.model_version
+order by status.table_name
