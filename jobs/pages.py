@@ -396,7 +396,7 @@ def _frequent(top: Iterable[Row] | None, of: int) -> Html:
         _tag("span", _tag("code", _short(each["value"])), f" {each['count'] / of:.1%}")
         for each in top or ()
     ]
-    return _tag("span", *shown, class_="keys") if shown else Html("all different")
+    return _tag("span", *shown, class_="keys") if shown else Html("none repeats")
 
 
 def _loads(loads: list[Row]) -> Html:
@@ -412,7 +412,7 @@ def _loads(loads: list[Row]) -> Html:
             _tag("td", row["mode"]),
             *(_tag("td", _whole(row[name]), class_="r") for name in counts),
             _tag("td", _tag("code", row["checksum"]), class_="n"),
-            _tag("td", row["airflow_run_id"] or "by hand", class_="say"),
+            _tag("td", row["airflow_run_id"] or "by hand", class_="n"),
             _tag("td", _time(row["loaded_at"]), class_="n"),
         )
         for row in loads

@@ -193,7 +193,7 @@ def test_columns_show_their_profile_and_its_change(warehouse, tmp_path, loaded, 
     assert "mean: 10 to 20, last 20" in table.cells[price + 1]
     assert table.cells[price + 2 : price + 5] == ["0.0%", "2", "20+100.0%"]
     assert "5\u00a0%\u00a015" in table.cells[price + 5]
-    assert table.cells[price + 6] == "all different"
+    assert table.cells[price + 6] == "none repeats"
     categories = table.cells.index("category_idsThe owner's list of category ids, written as text")
     assert table.cells[categories + 6] == "[x] 100.0%"
 
