@@ -316,6 +316,8 @@ def _accept_changes(
     staging.append(ours, table, late, columns)
     execute(connection, AGGREGATES[table], first_day=days[0], last_day=days[-1], known_at=known_at)
     _update_lives(connection, table, known_at)
+    for day in days:
+        profile(connection, f"raw.{table}_{day:%Y%m%d}", table, known_at)
     _record(connection, table, days, mode, known_at, columns, added, closed)
     staging.drop(ours, *names)
     return sum(added.values()), sum(closed.values())

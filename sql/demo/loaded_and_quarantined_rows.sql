@@ -26,7 +26,7 @@ standing as (
 )
 
 select
-    load.table_name as "table",
+    load.table_name as source_table,
     count(distinct load.event_day) as days,
     sum(load.rows_loaded) as rows,
     coalesce(sum(load.rows_loaded) filter (where load.mode in ('late', 'reload')), 0) as late,

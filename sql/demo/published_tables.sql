@@ -5,7 +5,7 @@
 -- Point in time: none, it describes what is there
 -- Parameters:    none
 select
-    status.table_name as "table",
+    status.table_name as result_table,
     count(distinct publication.as_of) as days,
     min(publication.as_of) as first_day,
     status.newest_as_of as newest_day,

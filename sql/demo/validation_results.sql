@@ -5,7 +5,7 @@
 -- Point in time: none, it describes what is there
 -- Parameters:    none
 select
-    table_name as "table",
+    table_name as source_table,
     count(distinct as_of) as runs,
     count(*) filter (where success) as passed,
     count(*) filter (where not success and severity <> 'critical') as warnings,

@@ -66,8 +66,8 @@ lines as (
             and messages.known_to > changed.known_at
         order by
             messages.event_day desc,
-            messages.channel,
-            messages.bulk_campaign_id
+            messages.channel asc,
+            messages.bulk_campaign_id asc
         limit 1
     ) as tie on true
     where
@@ -83,9 +83,10 @@ categories as (
         array_agg(category.id order by category.id) as ids
     from lines
     -- The owner writes a Python list as text: "['4', '28']", "[]" or "[None]".
-    cross join lateral unnest(
-        string_to_array(regexp_replace(lines.category_ids, '[][''" ]', '', 'g'), ',')
-    ) as category (id)
+    cross join
+        lateral unnest(
+            string_to_array(regexp_replace(lines.category_ids, '[][''" ]', '', 'g'), ',')
+        ) as category (id)
     where category.id not in ('', 'None')
     group by
         lines.client_id,

@@ -3,16 +3,16 @@
 -- Raw: what the source said, by event day, with when we learned it -----------------------------
 
 create table raw.apparel_purchases (
-    client_id    bigint not null,
-    quantity     integer,
-    price        numeric,
+    client_id bigint not null,
+    quantity integer,
+    price numeric,
     category_ids text,
-    date         date,
-    message_id   text,
-    copies       integer not null,
-    event_day    date not null,
-    known_from   date not null,
-    known_to     date not null default 'infinity'
+    date date,
+    message_id text,
+    copies integer not null,
+    event_day date not null,
+    known_from date not null,
+    known_to date not null default 'infinity'
 ) partition by range (event_day);
 comment on table raw.apparel_purchases is 'Purchases of the shop, one row per line bought';
 comment on column raw.apparel_purchases.client_id is 'Client who bought';
@@ -27,14 +27,14 @@ comment on column raw.apparel_purchases.known_from is 'as_of of the extraction t
 comment on column raw.apparel_purchases.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 
 create table quarantine.apparel_purchases (
-    client_id    bigint,
-    quantity     integer,
-    price        numeric,
+    client_id bigint,
+    quantity integer,
+    price numeric,
     category_ids text,
-    date         date,
-    message_id   text,
-    copies       integer not null,
-    event_day    date,
+    date date,
+    message_id text,
+    copies integer not null,
+    event_day date,
     as_of date not null,
     known_to date not null default 'infinity',
     reasons text[] not null,
@@ -56,16 +56,16 @@ comment on column quarantine.apparel_purchases.quarantined_at is 'When';
 
 create table raw.apparel_messages (
     bulk_campaign_id bigint,
-    client_id        bigint not null,
-    message_id       text,
-    event            text,
-    channel          text,
-    date             date,
-    created_at       timestamptz,
-    copies           integer not null,
-    event_day        date not null,
-    known_from       date not null,
-    known_to         date not null default 'infinity'
+    client_id bigint not null,
+    message_id text,
+    event text,
+    channel text,
+    date date,
+    created_at timestamptz,
+    copies integer not null,
+    event_day date not null,
+    known_from date not null,
+    known_to date not null default 'infinity'
 ) partition by range (event_day);
 comment on table raw.apparel_messages is 'Messages to clients and what became of them, one row per event';
 comment on column raw.apparel_messages.bulk_campaign_id is 'Campaign';
@@ -86,14 +86,14 @@ where event in ('click', 'purchase');
 
 create table quarantine.apparel_messages (
     bulk_campaign_id bigint,
-    client_id        bigint,
-    message_id       text,
-    event            text,
-    channel          text,
-    date             date,
-    created_at       timestamptz,
-    copies           integer not null,
-    event_day        date,
+    client_id bigint,
+    message_id text,
+    event text,
+    channel text,
+    date date,
+    created_at timestamptz,
+    copies integer not null,
+    event_day date,
     as_of date not null,
     known_to date not null default 'infinity',
     reasons text[] not null,
@@ -115,14 +115,14 @@ comment on column quarantine.apparel_messages.reasons is 'Rules it broke';
 comment on column quarantine.apparel_messages.quarantined_at is 'When';
 
 create table raw.client_event (
-    client_id  bigint not null,
+    client_id bigint not null,
     event_time timestamptz,
     event_type text,
     product_id bigint,
-    copies     integer not null,
-    event_day  date not null,
+    copies integer not null,
+    event_day date not null,
     known_from date not null,
-    known_to   date not null default 'infinity'
+    known_to date not null default 'infinity'
 ) partition by range (event_day);
 comment on table raw.client_event is 'What clients did in the shop, one row per event';
 comment on column raw.client_event.client_id is 'Client';
@@ -135,12 +135,12 @@ comment on column raw.client_event.known_from is 'as_of of the extraction that f
 comment on column raw.client_event.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 
 create table quarantine.client_event (
-    client_id  bigint,
+    client_id bigint,
     event_time timestamptz,
     event_type text,
     product_id bigint,
-    copies     integer not null,
-    event_day  date,
+    copies integer not null,
+    event_day date,
     as_of date not null,
     known_to date not null default 'infinity',
     reasons text[] not null,
@@ -159,9 +159,9 @@ comment on column quarantine.client_event.reasons is 'Rules it broke';
 comment on column quarantine.client_event.quarantined_at is 'When';
 
 create table raw.apparel_target_binary (
-    as_of     date not null,
+    as_of date not null,
     client_id bigint not null,
-    target    smallint not null check (target in (0, 1)),
+    target smallint not null check (target in (0, 1)),
     primary key (as_of, client_id)
 );
 comment on table raw.apparel_target_binary is 'Labels that the owner ships; they override computed ones';
@@ -172,19 +172,19 @@ comment on column raw.apparel_target_binary.target is '1 bought, 0 did not';
 -- Features: a row per client and day, versioned by when it was known ------------------------------
 
 create table feature.purchase_day (
-    client_id      bigint   not null,
-    event_day      date     not null,
-    known_from     date     not null,
-    known_to       date     not null default 'infinity',
-    lines          integer  not null,
-    quantity       bigint   not null,
-    spent          numeric  not null,
-    price_sum      numeric  not null,
-    min_price      numeric  not null,
-    max_price      numeric  not null,
-    categories     text[]   not null,
-    tied_lines     integer  not null,
-    tied_channels  text[]   not null,
+    client_id bigint not null,
+    event_day date not null,
+    known_from date not null,
+    known_to date not null default 'infinity',
+    lines integer not null,
+    quantity bigint not null,
+    spent numeric not null,
+    price_sum numeric not null,
+    min_price numeric not null,
+    max_price numeric not null,
+    categories text[] not null,
+    tied_lines integer not null,
+    tied_channels text[] not null,
     tied_campaigns bigint[] not null
 );
 create index purchase_day_by_client on feature.purchase_day (client_id);
@@ -193,18 +193,18 @@ create index purchase_day_closed on feature.purchase_day (known_to) where known_
 comment on table feature.purchase_day is 'Purchases by client and day; holds for as_of D when event_day < D and known_from <= D < known_to';
 
 create table feature.message_day (
-    client_id    bigint  not null,
-    event_day    date    not null,
-    channel      text    not null,
-    known_from   date    not null,
-    known_to     date    not null default 'infinity',
-    sends        integer not null,
-    opens        integer not null,
-    clicks       integer not null,
-    purchases    integer not null,
-    closes       integer not null,
+    client_id bigint not null,
+    event_day date not null,
+    channel text not null,
+    known_from date not null,
+    known_to date not null default 'infinity',
+    sends integer not null,
+    opens integer not null,
+    clicks integer not null,
+    purchases integer not null,
+    closes integer not null,
     unsubscribes integer not null,
-    complaints   integer not null,
+    complaints integer not null,
     hard_bounces integer not null,
     soft_bounces integer not null
 );
@@ -213,33 +213,33 @@ create index message_day_closed on feature.message_day (known_to) where known_to
 comment on table feature.message_day is 'Message events by client, day and channel; versions as in purchase_day';
 
 create table feature.event_day (
-    client_id  bigint  not null,
-    event_day  date    not null,
-    event_type text    not null,
-    known_from date    not null,
-    known_to   date    not null default 'infinity',
-    events     integer not null
+    client_id bigint not null,
+    event_day date not null,
+    event_type text not null,
+    known_from date not null,
+    known_to date not null default 'infinity',
+    events integer not null
 );
 create index event_day_by_day on feature.event_day using brin (event_day, known_from) with (pages_per_range = 16);
 create index event_day_closed on feature.event_day (known_to) where known_to < 'infinity';
 comment on table feature.event_day is 'Shop events by client, day and type; versions as in purchase_day';
 
 create table feature.client_life (
-    client_id          bigint not null,
-    valid_from         date   not null,
-    valid_to           date   not null default 'infinity',
-    first_seen_day     date   not null,
-    first_message_day  date,
+    client_id bigint not null,
+    valid_from date not null,
+    valid_to date not null default 'infinity',
+    first_seen_day date not null,
+    first_message_day date,
     first_purchase_day date,
-    last_purchase_day  date,
-    purchase_days      integer not null,
-    lines              integer not null,
-    quantity           bigint  not null,
-    spent              numeric not null,
-    price_sum          numeric not null,
-    gap_days           integer not null,
-    gap_days_squared   bigint  not null,
-    max_gap            integer not null,
+    last_purchase_day date,
+    purchase_days integer not null,
+    lines integer not null,
+    quantity bigint not null,
+    spent numeric not null,
+    price_sum numeric not null,
+    gap_days integer not null,
+    gap_days_squared bigint not null,
+    max_gap integer not null,
     primary key (client_id, valid_from)
 );
 create index client_life_by_validity on feature.client_life (valid_to, valid_from);

@@ -1,16 +1,16 @@
 -- purchase_propensity: the chance that a client buys within 90 days, and why.
 
 create table result.purchase_propensity (
-    as_of                date     not null,
-    client_id            bigint   not null,
-    probability          real     not null check (probability > 0 and probability < 1),
-    decile               smallint not null check (decile between 1 and 10),
-    expected_spend_90d   real     check (expected_spend_90d >= 0),
-    reason_features      text[]   not null,
-    reason_values        real[]   not null,
-    reason_contributions real[]   not null,
-    reason_rest          real     not null,
-    model_version        text     not null,
+    as_of date not null,
+    client_id bigint not null,
+    probability real not null check (probability > 0 and probability < 1),
+    decile smallint not null check (decile between 1 and 10),
+    expected_spend_90d real check (expected_spend_90d >= 0),
+    reason_features text[] not null,
+    reason_values real[] not null,
+    reason_contributions real[] not null,
+    reason_rest real not null,
+    model_version text not null,
     primary key (as_of, client_id),
     check (cardinality(reason_features) = cardinality(reason_values)),
     check (cardinality(reason_features) = cardinality(reason_contributions))
@@ -28,12 +28,12 @@ comment on column result.purchase_propensity.reason_rest is 'All else: contribut
 comment on column result.purchase_propensity.model_version is 'Version that made the row; see ops.model_version';
 
 create table result.purchase_propensity_deciles (
-    as_of         date     not null,
-    decile        smallint not null check (decile between 1 and 10),
-    clients       integer  not null check (clients > 0),
-    predicted     double precision not null check (predicted >= 0),
-    observed      bigint,
-    model_version text     not null,
+    as_of date not null,
+    decile smallint not null check (decile between 1 and 10),
+    clients integer not null check (clients > 0),
+    predicted double precision not null check (predicted >= 0),
+    observed bigint,
+    model_version text not null,
     primary key (as_of, decile)
 );
 comment on table result.purchase_propensity_deciles is 'Predicted against observed buyers by decile; observed once the 90 days have passed';
@@ -130,12 +130,13 @@ select
     / nullif(sum(deciles.observed) over every, 0) as cumulative_gain,
     deciles.model_version
 from result.purchase_propensity_deciles as deciles
-where exists (
-    select from ops.publication
-    where
-        publication.table_name = 'result.purchase_propensity'
-        and publication.as_of = deciles.as_of
-)
+where
+    exists (
+        select from ops.publication
+        where
+            publication.table_name = 'result.purchase_propensity'
+            and publication.as_of = deciles.as_of
+    )
 window
     every as (partition by deciles.as_of),
     up_to as (partition by deciles.as_of order by deciles.decile);

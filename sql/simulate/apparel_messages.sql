@@ -6,10 +6,10 @@
 -- Parameters:    none
 create table if not exists apparel_messages (
     bulk_campaign_id bigint,
-    client_id        bigint,
-    message_id       text,
-    event            text,
-    channel          text,
-    date             date,
-    created_at       timestamp without time zone
+    client_id bigint,
+    message_id text,
+    event text,
+    channel text,
+    date date,
+    created_at timestamp without time zone
 )

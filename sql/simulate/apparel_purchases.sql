@@ -5,10 +5,10 @@
 -- Point in time: date is the day of the purchase; a row may arrive, or change, days later
 -- Parameters:    none
 create table if not exists apparel_purchases (
-    client_id    bigint,
-    quantity     integer,
-    price        double precision,
+    client_id bigint,
+    quantity integer,
+    price double precision,
     category_ids text,
-    date         date,
-    message_id   text
+    date date,
+    message_id text
 )

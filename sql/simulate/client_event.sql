@@ -5,7 +5,7 @@
 -- Point in time: event_time (UTC) is the step's time
 -- Parameters:    none
 create table if not exists client_event (
-    client_id  bigint,
+    client_id bigint,
     event_time timestamp without time zone,
     event_type text,
     product_id bigint

@@ -12,12 +12,12 @@ set
 from
     (
         select distinct
-            unnest(cast(:clients as bigint [])) as client_id,
-            unnest(cast(:days as date [])) as date,
-            unnest(cast(:prices as double precision [])) as price,
-            unnest(cast(:quantities as integer [])) as quantity,
-            unnest(cast(:new_prices as double precision [])) as new_price,
-            unnest(cast(:new_quantities as integer [])) as new_quantity
+            unnest(cast(:clients as bigint[])) as client_id,
+            unnest(cast(:days as date[])) as date,
+            unnest(cast(:prices as double precision[])) as price,
+            unnest(cast(:quantities as integer[])) as quantity,
+            unnest(cast(:new_prices as double precision[])) as new_price,
+            unnest(cast(:new_quantities as integer[])) as new_quantity
     ) as correction
 where
     apparel_purchases.client_id = correction.client_id

@@ -5,8 +5,8 @@
 -- Point in time: written once, before the first day
 -- Parameters:    none
 create table if not exists simulation.world (
-    only_one  boolean primary key default true check (only_one),
-    seed      bigint  not null,
-    clients   integer not null,
-    start_day date    not null
+    only_one boolean primary key default true check (only_one),
+    seed bigint not null,
+    clients integer not null,
+    start_day date not null
 )

@@ -1,0 +1,30 @@
+"""Run every measurement, or those that are named: python -m bench [extraction publishing ...]."""
+
+import sys
+
+from bench import extraction, history, publishing, scoring
+from bench.ground import ground
+
+MEASUREMENTS = {
+    "extraction": extraction.measure,
+    "publishing": publishing.measure,
+    "scoring": scoring.measure,
+    "history": history.measure,
+}
+
+
+def main(names: list[str]) -> None:
+    """Print one table per measurement.
+
+    Raises:
+        SystemExit: naming the measurements there are, if another is asked for.
+    """
+    if unknown := set(names) - set(MEASUREMENTS):
+        raise SystemExit(f"no measurement {sorted(unknown)}; there are: {', '.join(MEASUREMENTS)}")
+    for name in names or MEASUREMENTS:
+        with ground() as databases:
+            print(f"\n{name}\n{MEASUREMENTS[name](databases)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
