@@ -12,7 +12,8 @@ STATEMENTS = (
     """
     insert into feature.message_day
     select client, cast(:as_of as date) - 1 - age,
-        (array['email', 'mobile_push', 'sms'])[1 + client % 3], cast(:as_of as date) - age, 'infinity', 1, (client + age) % 3 / 2, (client + age) % 9 / 8,
+        (array['email', 'mobile_push', 'sms'])[1 + client % 3],
+        cast(:as_of as date) - age, 'infinity', 1, (client + age) % 3 / 2, (client + age) % 9 / 8,
         0, 0, 0, 0, 0, 0
     from generate_series(:days - 1, 0, -1) as age
     cross join lateral generate_series(1 + (age * 7919) % 60, :clients, 60) as client
@@ -31,7 +32,8 @@ STATEMENTS = (
         spent, price_sum, gap_days, gap_days_squared, max_gap)
     select client_id, known_from, lead(known_from, 1, 'infinity') over client,
         min(event_day) over client - 30, min(event_day) over client - 30,
-        min(event_day) over client, event_day, row_number() over client, row_number() over client, row_number() over client,
+        min(event_day) over client, event_day,
+        row_number() over client, row_number() over client, row_number() over client,
         sum(spent) over client, sum(spent) over client, event_day - min(event_day) over client,
         power(event_day - min(event_day) over client, 2), 90
     from feature.purchase_day

@@ -33,19 +33,19 @@ alter default privileges in schema bi grant select on tables to bi_reader, night
 -- What each run loaded --------------------------------------------------------------------------
 
 create table ops.load (
-    load_id       bigint generated always as identity primary key,
-    table_name    text        not null,
-    event_day     date        not null,
-    as_of         date        not null,
-    mode          text        not null check (mode in ('nightly', 'range', 'late', 'reload', 'absent')),
-    rows_read     bigint      not null check (rows_read >= 0),
-    rows_loaded   bigint      not null check (rows_loaded >= 0),
-    duplicates    bigint      not null check (duplicates >= 0),
-    quarantined   bigint      not null check (quarantined >= 0),
-    closed        bigint      not null default 0 check (closed >= 0),
-    checksum      numeric     not null,
+    load_id bigint generated always as identity primary key,
+    table_name text not null,
+    event_day date not null,
+    as_of date not null,
+    mode text not null check (mode in ('nightly', 'range', 'late', 'reload', 'absent')),
+    rows_read bigint not null check (rows_read >= 0),
+    rows_loaded bigint not null check (rows_loaded >= 0),
+    duplicates bigint not null check (duplicates >= 0),
+    quarantined bigint not null check (quarantined >= 0),
+    closed bigint not null default 0 check (closed >= 0),
+    checksum numeric not null,
     airflow_run_id text,
-    loaded_at     timestamptz not null default clock_timestamp()
+    loaded_at timestamptz not null default clock_timestamp()
 );
 create index load_by_day on ops.load (table_name, event_day, load_id);
 comment on table ops.load is 'One row per table, event day and extraction that changed it; the last one describes the day';
@@ -63,8 +63,8 @@ comment on column ops.load.airflow_run_id is 'Airflow run, null when run by hand
 comment on column ops.load.loaded_at is 'When it was committed';
 
 create table ops.absent_table (
-    table_name  text        primary key,
-    reason      text        not null,
+    table_name text primary key,
+    reason text not null,
     declared_at timestamptz not null default clock_timestamp()
 );
 comment on table ops.absent_table is 'Source tables this owner does not have: no rows are expected of them';
@@ -73,8 +73,8 @@ comment on column ops.absent_table.reason is 'Why, in words';
 comment on column ops.absent_table.declared_at is 'When it was declared';
 
 create table ops.forgotten (
-    person       text        not null check (person in ('client', 'user')),
-    key_sha256   text        not null,
+    person text not null check (person in ('client', 'user')),
+    key_sha256 text not null,
     forgotten_at timestamptz not null default clock_timestamp(),
     primary key (person, key_sha256)
 );
@@ -84,19 +84,19 @@ comment on column ops.forgotten.key_sha256 is 'Hash of the key: enough to leave 
 comment on column ops.forgotten.forgotten_at is 'When';
 
 create table ops.validation (
-    validation_id   bigint generated always as identity primary key,
-    table_name      text        not null,
-    as_of           date        not null,
-    suite           text        not null,
-    expectation     text        not null,
-    column_name     text,
-    severity        text        not null check (severity in ('critical', 'warning', 'info')),
-    success         boolean     not null,
-    rows            bigint,
-    unexpected      bigint,
-    sample          jsonb,
-    observed        text,
-    validated_at    timestamptz not null default clock_timestamp()
+    validation_id bigint generated always as identity primary key,
+    table_name text not null,
+    as_of date not null,
+    suite text not null,
+    expectation text not null,
+    column_name text,
+    severity text not null check (severity in ('critical', 'warning', 'info')),
+    success boolean not null,
+    rows bigint,
+    unexpected bigint,
+    sample jsonb,
+    observed text,
+    validated_at timestamptz not null default clock_timestamp()
 );
 create index validation_by_day on ops.validation (table_name, as_of);
 comment on table ops.validation is 'One row per expectation checked by Great Expectations';
@@ -113,18 +113,18 @@ comment on column ops.validation.sample is 'Up to three keys of rows that broke 
 comment on column ops.validation.observed is 'Value observed';
 
 create table ops.profile (
-    table_name  text    not null,
-    event_day   date    not null,
-    column_name text    not null,
-    as_of       date    not null,
-    rows        bigint  not null,
-    nulls       bigint  not null,
+    table_name text not null,
+    event_day date not null,
+    column_name text not null,
+    as_of date not null,
+    rows bigint not null,
+    nulls bigint not null,
     distinct_values bigint not null,
-    minimum     text,
-    maximum     text,
-    mean        double precision,
-    quantiles   double precision[],
-    top_values  jsonb,
+    minimum text,
+    maximum text,
+    mean double precision,
+    quantiles double precision[],
+    top_values jsonb,
     primary key (table_name, event_day, column_name)
 );
 comment on table ops.profile is 'Profile of each raw column and day';
@@ -144,22 +144,22 @@ comment on column ops.profile.top_values is 'The five most frequent values with 
 -- Models ----------------------------------------------------------------------------------------
 
 create table ops.model_version (
-    model_version   text        primary key,
-    job             text        not null,
-    as_of           date        not null,
-    kind            text        not null check (kind in ('model', 'baseline')),
-    name            text        not null,
-    mlflow_run_id   text,
-    model_uri       text,
+    model_version text primary key,
+    job text not null,
+    as_of date not null,
+    kind text not null check (kind in ('model', 'baseline')),
+    name text not null,
+    mlflow_run_id text,
+    model_uri text,
     artifact_sha256 text,
-    train_from      date,
-    train_to        date,
-    gate_cutoff     date,
-    rows            jsonb       not null default '{}',
-    params          jsonb       not null default '{}',
-    metrics         jsonb       not null default '{}',
-    airflow_run_id  text,
-    created_at      timestamptz not null default clock_timestamp()
+    train_from date,
+    train_to date,
+    gate_cutoff date,
+    rows jsonb not null default '{}',
+    params jsonb not null default '{}',
+    metrics jsonb not null default '{}',
+    airflow_run_id text,
+    created_at timestamptz not null default clock_timestamp()
 );
 create index model_version_by_day on ops.model_version (job, as_of);
 comment on table ops.model_version is 'One row per trained version; never changed after its run ended';
@@ -180,16 +180,16 @@ comment on column ops.model_version.metrics is 'Metrics on the gate''s rows';
 comment on column ops.model_version.airflow_run_id is 'Airflow run, null when run by hand';
 
 create table ops.promotion (
-    promotion_id    bigint generated always as identity primary key,
-    job             text        not null,
-    effective_as_of date        not null,
-    decided_at      timestamptz not null default clock_timestamp(),
-    actor           text        not null,
-    decision        text        not null check (decision in ('promote', 'keep', 'rollback', 'refuse')),
-    reason          text        not null,
-    from_version    text        references ops.model_version,
-    to_version      text        references ops.model_version,
-    figures         jsonb       not null default '{}'
+    promotion_id bigint generated always as identity primary key,
+    job text not null,
+    effective_as_of date not null,
+    decided_at timestamptz not null default clock_timestamp(),
+    actor text not null,
+    decision text not null check (decision in ('promote', 'keep', 'rollback', 'refuse')),
+    reason text not null,
+    from_version text references ops.model_version,
+    to_version text references ops.model_version,
+    figures jsonb not null default '{}'
 );
 create index promotion_by_day on ops.promotion (job, effective_as_of, decided_at);
 comment on table ops.promotion is 'Append-only: every decision about which version serves';
@@ -204,17 +204,17 @@ comment on column ops.promotion.to_version is 'Version live from effective_as_of
 comment on column ops.promotion.figures is 'The figures it rests on';
 
 create table ops.evaluation (
-    job           text   not null,
-    as_of         date   not null,
-    model_version text   not null,
-    name          text   not null,
-    stage         text   not null check (stage in ('gate', 'matured')),
-    metric        text   not null,
-    value         double precision,
-    low           double precision,
-    high          double precision,
-    rows          bigint not null,
-    evaluated_at  timestamptz not null default clock_timestamp(),
+    job text not null,
+    as_of date not null,
+    model_version text not null,
+    name text not null,
+    stage text not null check (stage in ('gate', 'matured')),
+    metric text not null,
+    value double precision,
+    low double precision,
+    high double precision,
+    rows bigint not null,
+    evaluated_at timestamptz not null default clock_timestamp(),
     primary key (job, as_of, model_version, name, stage, metric)
 );
 comment on table ops.evaluation is 'Quality of each model and baseline on rows it was not fitted on';
@@ -230,11 +230,11 @@ comment on column ops.evaluation.high is 'Upper end of the 95 % interval';
 comment on column ops.evaluation.rows is 'Rows it was measured on';
 
 create table ops.tuning (
-    job      text  not null,
-    as_of    date  not null,
-    params   jsonb not null,
-    trials   integer not null,
-    value    double precision,
+    job text not null,
+    as_of date not null,
+    params jsonb not null,
+    trials integer not null,
+    value double precision,
     tuned_at timestamptz not null default clock_timestamp(),
     primary key (job, as_of)
 );
@@ -246,13 +246,13 @@ comment on column ops.tuning.trials is 'Budget spent, in trials';
 comment on column ops.tuning.value is 'Score of the best trial on the validation rows';
 
 create table ops.calibration (
-    model_version text    not null references ops.model_version,
-    as_of         date    not null,
-    cutoff        date    not null,
-    rows          bigint  not null,
-    slope         double precision not null,
-    intercept     double precision not null,
-    fitted_at     timestamptz not null default clock_timestamp(),
+    model_version text not null references ops.model_version,
+    as_of date not null,
+    cutoff date not null,
+    rows bigint not null,
+    slope double precision not null,
+    intercept double precision not null,
+    fitted_at timestamptz not null default clock_timestamp(),
     primary key (model_version, as_of)
 );
 comment on table ops.calibration is 'The map on the log-odds that a version serves with on a day: the order stays as tested, the level follows the newest complete labels';
@@ -266,9 +266,9 @@ comment on column ops.calibration.intercept is 'Shift of the log-odds';
 -- Publishing ------------------------------------------------------------------------------------
 
 create table ops.result_table (
-    table_name text   primary key,
-    job        text   not null,
-    inputs     text[] not null,
+    table_name text primary key,
+    job text not null,
+    inputs text[] not null,
     horizon_days integer not null default 0
 );
 comment on table ops.result_table is 'The tables jobs publish, and the raw tables they are made from';
@@ -279,15 +279,15 @@ comment on column ops.result_table.horizon_days is 'Days until the labels of a p
 
 create table ops.publication (
     publication_id bigint generated always as identity primary key,
-    table_name     text        not null references ops.result_table,
-    as_of          date        not null,
-    model_version  text        not null,
-    rows           bigint      not null check (rows > 0),
-    checksum       text        not null,
-    replaced       boolean     not null,
-    mlflow_run_id  text,
+    table_name text not null references ops.result_table,
+    as_of date not null,
+    model_version text not null,
+    rows bigint not null check (rows > 0),
+    checksum text not null,
+    replaced boolean not null,
+    mlflow_run_id text,
     airflow_run_id text,
-    published_at   timestamptz not null default clock_timestamp()
+    published_at timestamptz not null default clock_timestamp()
 );
 create index publication_newest on ops.publication (table_name, as_of, publication_id);
 comment on table ops.publication is 'A day is visible once it has a row here; the last row describes it';
@@ -303,18 +303,18 @@ comment on column ops.publication.airflow_run_id is 'Airflow run, null when run 
 -- Incidents -------------------------------------------------------------------------------------
 
 create table ops.incident (
-    incident_id   bigint generated always as identity primary key,
-    dag_id        text        not null,
-    task_id       text        not null,
-    as_of         date,
+    incident_id bigint generated always as identity primary key,
+    dag_id text not null,
+    task_id text not null,
+    as_of date,
     airflow_run_id text,
-    error         text        not null,
-    log_url       text,
-    still_serves  text        not null,
-    depends       text        not null,
-    rerun_command text        not null,
-    opened_at     timestamptz not null default clock_timestamp(),
-    resolved_at   timestamptz
+    error text not null,
+    log_url text,
+    still_serves text not null,
+    depends text not null,
+    rerun_command text not null,
+    opened_at timestamptz not null default clock_timestamp(),
+    resolved_at timestamptz
 );
 create index incident_open on ops.incident (dag_id, as_of) where resolved_at is null;
 comment on table ops.incident is 'One row per failed task: what broke, what still serves, what to type';
@@ -351,6 +351,7 @@ with loaded as (
     ) as newest on true
     group by result_table.table_name
 ),
+
 published as (
     select distinct on (publication.table_name, publication.as_of)
         publication.table_name,
@@ -360,10 +361,11 @@ published as (
         publication.published_at
     from ops.publication
     order by
-        publication.table_name,
-        publication.as_of,
+        publication.table_name asc,
+        publication.as_of asc,
         publication.publication_id desc
 ),
+
 stale as (
     select
         published.table_name,
@@ -371,18 +373,20 @@ stale as (
         max(published.as_of) as newest
     from published
     inner join ops.result_table on published.table_name = result_table.table_name
-    where exists (
-        select from ops.load
-        where
-            load.table_name = any(result_table.inputs)
-            and load.mode in ('late', 'reload')
-            and load.as_of > published.as_of
-            and load.event_day < published.as_of
-            and load.loaded_at > published.published_at
-            and load.rows_loaded + load.closed > 0
-    )
+    where
+        exists (
+            select from ops.load
+            where
+                load.table_name = any(result_table.inputs)
+                and load.mode in ('late', 'reload')
+                and load.as_of > published.as_of
+                and load.event_day < published.as_of
+                and load.loaded_at > published.published_at
+                and load.rows_loaded + load.closed > 0
+        )
     group by published.table_name
 )
+
 select
     result_table.table_name,
     result_table.job,
