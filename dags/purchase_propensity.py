@@ -1,9 +1,9 @@
 """Score every client's chance to buy within 90 days, with the reasons.
 
-**What it does.** It waits for the day's purchases and messages; trains, and promotes only what
-proved better; scores all clients in `shards` parts; publishes `bi.purchase_propensity` in one
-step; notes what became of the scores of 90 days ago.
-Several days: `airflow backfill create --dag-id purchase_propensity --from-date A --to-date B`.
+**What it does.** Waits for the day's purchases and messages; trains, promoting only what proved
+better; scores all clients in `shards` parts; publishes `bi.purchase_propensity` in one step; notes
+what became of the scores of 90 days ago. Several days: `airflow backfill create --dag-id
+purchase_propensity --max-active-runs 1 --from-date A --to-date B`, both included.
 
 **If it fails:** the newest published day keeps serving; nothing half-done is visible.
 `day_loaded`: extract_shop has not brought the day, mend that first. `train`: the data or MLflow,

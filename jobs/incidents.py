@@ -64,20 +64,34 @@ class Incident:
 
 
 def open_incident(engine: Engine, failure: Failure) -> Incident:
-    """Store ``failure`` as the open incident of its task and day, and return it.
+    """Store ``failure`` as the open incident of its task and day, and return it."""
+    incident = described(engine, failure)
+    store(engine, incident)
+    return incident
+
+
+def described(engine: Engine, failure: Failure) -> Incident:
+    """Return the incident of ``failure``, with what readers see if the warehouse tells."""
+    try:
+        with engine.connect() as connection:
+            return describe(connection, failure)
+    except SQLAlchemyError as error:
+        return undescribed(failure, error)
+
+
+def store(engine: Engine, incident: Incident) -> None:
+    """Write an incident into ops.incident.
 
     One open row per DAG, task and day: failing again brings it up to date.
     """
+    values = asdict(incident)
     with engine.begin() as connection:
-        incident = describe(connection, failure)
-        values = asdict(incident)
         connection.execute(
             text("select pg_advisory_xact_lock(hashtextextended(:one, 0))"),
-            {"one": f"incident {failure.dag_id} {failure.task_id} {failure.as_of}"},
+            {"one": f"incident {incident.dag_id} {incident.task_id} {incident.as_of}"},
         )
         if not warehouse.execute(connection, "incidents/update_open.sql", **values):
             warehouse.execute(connection, "incidents/insert.sql", **values)
-    return incident
 
 
 def resolve(engine: Engine, dag_id: str, as_of: date | None, task_id: str | None = None) -> int:
@@ -129,7 +143,6 @@ def describe(connection: Connection, failure: Failure) -> Incident:
 
 def undescribed(failure: Failure, reason: SQLAlchemyError) -> Incident:
     """Return the incident of ``failure`` when the warehouse can't be asked."""
-    why = first_lines(without_secrets(str(reason.__cause__ or reason)), lines=1)
     return Incident(
         dag_id=failure.dag_id,
         task_id=failure.task_id,
@@ -137,10 +150,15 @@ def undescribed(failure: Failure, reason: SQLAlchemyError) -> Incident:
         airflow_run_id=failure.airflow_run_id,
         error=first_lines(without_secrets(failure.error)),
         log_url=failure.log_url,
-        still_serves=f"unknown, and this incident is not stored: the warehouse says: {why}",
-        depends=depends_line(failure, []),
+        still_serves=f"unknown: the warehouse says: {said_by(reason)}",
+        depends=depends_line(failure, None),
         rerun_command=rerun_command(failure),
     )
+
+
+def said_by(error: SQLAlchemyError) -> str:
+    """Return the first line of what the database said, without secrets or the statement."""
+    return first_lines(without_secrets(str(error.__cause__ or error)), lines=1)
 
 
 def missing_days(connection: Connection, as_of: date, tables: Sequence[str]) -> list[str]:
@@ -176,16 +194,16 @@ def serving_line(row: dict[str, Any]) -> str:
     return f"{serves}; this day itself is published" if row["day_published"] else serves
 
 
-def depends_line(failure: Failure, served: Sequence[dict[str, Any]]) -> str:
-    """Return who waits for the failed task, in words."""
-    day = failure.as_of or "this day"
+def depends_line(failure: Failure, served: Sequence[dict[str, Any]] | None) -> str:
+    """Return who waits for the failed task, in words; ``served`` is None where it is unknown."""
+    if served is None:
+        return f"unknown; it makes {', '.join(failure.makes) or 'nothing'}"
+    day = str(failure.as_of or "new day")
     jobs = sorted({row["job"] for row in served if not row["made_here"]})
     views = [row["table_name"].replace("result.", "bi.", 1) for row in served if row["made_here"]]
     lines = [f"{job} of {day} waits for it" for job in jobs]
     lines += [f"readers of {view} see no {day} until it is mended" for view in views]
-    if lines:
-        return "\n".join(lines)
-    return f"unknown; it makes {', '.join(failure.makes)}" if failure.makes else "nothing"
+    return "\n".join(lines) or "nothing that is published"
 
 
 def rerun_command(failure: Failure) -> str:

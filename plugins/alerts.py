@@ -71,11 +71,13 @@ def open_and_tell(failed: "Failure", context: Mapping[str, Any]) -> None:
 
     from jobs import incidents
 
-    try:
-        incident = incidents.open_incident(connected("warehouse"), failed)
-    except SQLAlchemyError as error:
-        incident = incidents.undescribed(failed, error)
+    engine = connected("warehouse")
+    incident = incidents.described(engine, failed)
     advice = if_it_fails(context["dag"].doc_md or "")
+    try:
+        incidents.store(engine, incident)
+    except SQLAlchemyError as error:
+        advice = f"{advice} This incident is not stored: {incidents.said_by(error)}".strip()
     tell_log(incident, advice)
     if (tell := notifier()) is not tell_log:
         tell(incident, advice)

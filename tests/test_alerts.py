@@ -134,13 +134,16 @@ def test_a_task_that_publishes_nothing_harms_no_reader(warehouse):
     incident = incidents.open_incident(warehouse, failure(task_id="mature", makes=[]))
 
     assert incident.still_serves.startswith("every published table")
-    assert incident.depends == "nothing"
+    assert incident.depends == "nothing that is published"
     assert "python -m jobs" not in incident.rerun_command
 
 
 def test_a_run_without_a_day_is_told_how_to_get_one(warehouse):
     incident = incidents.open_incident(warehouse, failure(as_of=None))
 
+    assert incident.depends == (
+        "readers of bi.purchase_propensity see no new day until it is mended"
+    )
     assert incident.rerun_command == (
         "airflow dags trigger purchase_propensity --logical-date YYYY-MM-DD"
     )
@@ -397,9 +400,26 @@ def test_on_call_is_told_when_the_warehouse_is_down(context, webhook, monkeypatc
     alerts.alert(context)
 
     ((_, _, body),) = webhook.taken
-    assert "not stored: the warehouse says" in body["still_serves"]
+    assert body["still_serves"].startswith("unknown: the warehouse says")
+    assert "This incident is not stored: " in body["advice"]
     assert "bought has a single value" in body["error"]
     assert SECRET not in json.dumps(body)
+
+
+def test_an_incident_is_stored_even_when_nothing_can_be_said_of_what_serves(
+    warehouse, context, as_role
+):
+    with as_role("migrator").begin() as connection:
+        connection.exec_driver_sql("revoke select on ops.result_table from nightshift")
+    try:
+        alerts.alert(context)
+    finally:
+        with as_role("migrator").begin() as connection:
+            connection.exec_driver_sql("grant select on ops.result_table to nightshift")
+
+    (row,) = stored(warehouse)
+    assert row["error"] == "ValueError: bought has a single value"
+    assert row["still_serves"].startswith("unknown: the warehouse says: permission denied")
 
 
 def test_another_notifier_can_be_plugged_in(warehouse, context, monkeypatch):

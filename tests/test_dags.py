@@ -1,5 +1,6 @@
 """Each DAG run by Airflow itself, with its job's functions replaced by ones that take notes."""
 
+import inspect
 import sys
 from datetime import UTC, date, datetime, timedelta
 from types import ModuleType, SimpleNamespace
@@ -119,12 +120,13 @@ def extraction(monkeypatch, notes) -> SimpleNamespace:
     return trouble
 
 
-def run_dag(bag: DagBag, dag_id: str, conf: dict | None = None) -> SimpleNamespace:
+def run_dag(
+    bag: DagBag, dag_id: str, conf: dict | None = None, retries: int = 0
+) -> SimpleNamespace:
     """Run a DAG for AS_OF and return its state and the states of its tasks."""
     dag = bag.dags[dag_id]
     for task in dag.tasks:
-        # A test that waits for a retry proves nothing more.
-        task.retries = 0
+        task.retries = retries
     done = dag.test(logical_date=datetime.combine(AS_OF, datetime.min.time(), UTC), run_conf=conf)
     states = {
         f"{one.task_id}[{one.map_index}]" if one.map_index >= 0 else one.task_id: one.state
@@ -364,17 +366,38 @@ def test_each_table_is_copied_checked_and_accepted_then_the_pages_are_built(bag,
 def test_a_refused_day_stops_alone_is_shown_and_fails_the_run(bag, extraction, notes, warehouse):
     extraction.fail = ("check", "client_event")
 
-    done = run_dag(bag, "extract_shop")
+    done = run_dag(bag, "extract_shop", retries=2)
 
     with warehouse.connect() as connection:
         (row,) = rows(connection, "select * from ops.incident")
     assert done.state == "failed"
     assert ("accept", "apparel_purchases", AS_OF) in notes
     assert ("accept", "client_event", AS_OF) not in notes
+    assert notes.count(("check", "client_event", AS_OF)) == 1, "wrong rows don't mend themselves"
     assert notes[-1] == ("pages",)
     assert row["task_id"] == "client_event.check"
     assert "keys 1, 2, 3" in row["error"]
     assert row["rerun_command"].endswith("--table client_event")
+
+
+def test_the_steps_replaced_here_take_what_the_dags_give_them():
+    from jobs import pages
+    from jobs.extract import job as extract
+    from jobs.purchase_propensity import job as propensity
+
+    engine = object()
+    for function, values in (
+        (extract.copy_table, (engine, engine, "client_event", AS_OF)),
+        (extract.check_table, (engine, "client_event", AS_OF)),
+        (extract.accept_table, (engine, "client_event", AS_OF)),
+        (pages.build, (engine, airflow_home.HOME)),
+        (propensity.train, (engine, AS_OF, False, None)),
+        (propensity.score, (engine, AS_OF, "v1", 0, 1)),
+        (propensity.publish, (engine, AS_OF, "v1", 1)),
+        (propensity.mature, (engine, AS_OF)),
+    ):
+        inspect.signature(function).bind(*values)
+    inspect.signature(propensity.run).bind(engine, AS_OF, model_version="v1")
 
 
 # --- what all share ----------------------------------------------------------------------------

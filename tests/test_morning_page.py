@@ -255,7 +255,7 @@ def test_days_whose_inputs_changed_since_are_named(site, connection, session, gi
 
     assert "result.purchase_propensity has stale days" in text
     assert "Days 2026-03-02. Rows they were made from came late" in text
-    assert "--from-date 2026-03-02 --to-date 2026-03-02 --reprocess-behavior completed" in text
+    assert "--from-date 2026-03-02 --to-date 2026-03-02 --max-active-runs 1" in text
 
 
 def test_a_table_that_is_behind_its_inputs_is_seen(site, connection, session, given):

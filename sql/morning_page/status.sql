@@ -1,7 +1,8 @@
 -- morning_page status
 -- Grain:         one row per result table
 -- Inputs:        bi.status, ops.result_table
--- Output:        what bi.status says, with the table's inputs
+-- Output:        what bi.status says, with the table's inputs; is_behind only where inputs are
+--                loaded at all: a new platform is not late
 -- Point in time: as things stand now
 -- Parameters:    none
 select
@@ -12,7 +13,7 @@ select
     status.model_version,
     status.published_at,
     status.inputs_as_of,
-    status.is_behind,
+    status.is_behind and status.inputs_as_of is not null as is_behind,
     status.stale_days,
     status.is_stale,
     result_table.inputs
