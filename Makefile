@@ -75,6 +75,7 @@ check: install
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/python -m sqlfluff lint sql
+	.venv/bin/python .ci/dag_list.py --check
 	.venv/bin/python -m pytest
 
 bench: install

@@ -70,6 +70,7 @@ def extract(
     tables = _tables(table)
     if as_of and not (first or last):
         counts = job.extract(source(), warehouse(), as_of.date(), tables)
+        _mended("extract_shop", as_of)
     elif first and last and not as_of:
         counts = job.load_range(
             source(),
@@ -133,6 +134,7 @@ def run(
     published = job_module(job).run(
         warehouse(), as_of.date(), retrain=retrain, model_version=model_version, shards=shards
     )
+    _mended(job, as_of)
     typer.echo(f"{job} {as_of.date()}: {published}")
 
 
@@ -247,6 +249,14 @@ def status() -> None:
             for name, value in row.items():
                 typer.echo(f"{name:20} {value}")
             typer.echo("")
+
+
+def _mended(dag: str, as_of: datetime) -> None:
+    """Close the incidents of the day that was just done by hand."""
+    from jobs import incidents
+
+    if closed := incidents.resolve(warehouse(), dag, as_of.date()):
+        typer.echo(f"{dag} {as_of.date()}: {closed} incidents closed")
 
 
 def _tables(asked: list[str] | None) -> tuple[str, ...]:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi as adbc
-import pandas as pd
 import psycopg
-import pyarrow as pa
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:  # seconds to import, which a sensor or an alert has no use for
+    import pandas as pd
+    import pyarrow as pa
 
 SQL = Path(__file__).parents[1] / "sql"
 
@@ -70,15 +71,17 @@ def driver(connection: Connection) -> Postgres:
     return found
 
 
-def read_arrow(handle: Engine, path: str, **values: object) -> pa.Table:
+def read_arrow(handle: Engine, path: str, **values: object) -> "pa.Table":
     """Run one file under sql/ with its parameters and return its rows as an Arrow table."""
+    import adbc_driver_postgresql.dbapi as adbc
+
     statement, ordered = numbered(sql_file(path), values)
     with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
         cursor.execute(statement, ordered)
         return cursor.fetch_arrow_table()
 
 
-def read_sql(handle: Engine, path: str, **values: object) -> pd.DataFrame:
+def read_sql(handle: Engine, path: str, **values: object) -> "pd.DataFrame":
     """Run one file under sql/ with its parameters and return its rows (Arrow all the way)."""
     frame: pd.DataFrame = read_arrow(handle, path, **values).to_pandas()
     return frame
@@ -86,11 +89,14 @@ def read_sql(handle: Engine, path: str, **values: object) -> pd.DataFrame:
 
 def read_blocks(
     handle: Engine, path: str, block_rows: int, **values: object
-) -> Iterator[pd.DataFrame]:
+) -> "Iterator[pd.DataFrame]":
     """Run one file under sql/ and yield its rows in frames of at most ``block_rows`` rows.
 
     The rows are streamed, so memory holds one block however many there are.
     """
+    import adbc_driver_postgresql.dbapi as adbc
+    import pyarrow as pa
+
     statement, ordered = numbered(sql_file(path), values)
     with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
         cursor.execute(statement, ordered)
