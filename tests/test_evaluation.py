@@ -112,13 +112,20 @@ def test_the_same_seed_gives_the_same_interval():
     assert first == again
 
 
-def test_a_thousand_resamples_of_100_000_clients_take_seconds():
+def test_a_resample_costs_less_than_two_of_its_figures_by_scikit_learn():
     labels, chance = drawn(100_000)
 
     started = time.process_time()
-    evaluation.resample(labels, {"ours": chance}, resamples=100)
+    evaluation.resample(labels, {"ours": chance}, resamples=20)
+    ours = (time.process_time() - started) / 20
+    picked = np.random.default_rng(1).integers(0, len(labels), (5, len(labels)))
+    started = time.process_time()
+    for rows in picked:
+        roc_auc_score(labels[rows], chance[rows])
+        average_precision_score(labels[rows], chance[rows])
+    theirs = (time.process_time() - started) / 5
 
-    assert time.process_time() - started < 2  # 1,000 in a few seconds; room for a slow machine
+    assert ours < theirs  # all five figures; 2.5 times as fast where this was written
 
 
 @pytest.mark.parametrize(
