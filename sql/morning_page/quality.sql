@@ -26,11 +26,24 @@ select distinct on (evaluation.job, evaluation.name, evaluation.metric)
     evaluation.high,
     evaluation.rows,
     evaluation.as_of,
-    coalesce(evaluation.name = model_version.name, false) as is_live
+    coalesce(
+        evaluation.model_version = newest.model_version
+        and (evaluation.name = 'model' or evaluation.name = live.name),
+        false
+    ) as is_live
 from newest
+left join ops.model_version as live on newest.model_version = live.model_version
 inner join ops.evaluation
-    on newest.job = evaluation.job and newest.model_version = evaluation.model_version
-left join ops.model_version on newest.model_version = model_version.model_version
+    on
+        newest.job = evaluation.job
+        and (
+            newest.model_version = evaluation.model_version
+            -- Model and baselines of one training are versions of their own, in one MLflow run.
+            or evaluation.model_version in (
+                select beside.model_version from ops.model_version as beside
+                where beside.mlflow_run_id = live.mlflow_run_id
+            )
+        )
 where evaluation.stage = 'gate'
 order by
     evaluation.job asc,
