@@ -77,10 +77,22 @@ def level(scores: ArrayLike, labels: ArrayLike) -> float:
         ValueError: if ``labels`` holds a single value.
     """
     z, y = _checked(scores, labels)
+    return shift(z, float(y.mean()))
+
+
+def shift(scores: ArrayLike, share: float) -> float:
+    """Return the shift of log-odds ``scores`` that makes their mean chance ``share``.
+
+    Raises:
+        ValueError: if ``share`` is not between 0 and 1, or there is no score.
+    """
+    z = np.asarray(scores, dtype=float)
+    if not 0 < share < 1 or not len(z):
+        raise ValueError(f"no shift gives {len(z)} scores a mean chance of {share}")
     low, high = -40.0, 40.0
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if probability(z + middle).mean() < y.mean() else (low, middle)
+        low, high = (middle, high) if probability(z + middle).mean() < share else (low, middle)
     return (low + high) / 2
 
 

@@ -316,14 +316,15 @@ def test_fitting_labels_end_before_the_gates_begin():
     assert model.gate_cutoff(as_of) + timedelta(days=90) == as_of
 
 
-def test_no_client_is_in_two_slices_and_only_training_sees_old_cutoffs(slices):
+def test_no_client_is_in_two_slices_and_validation_is_the_newest_cutoff(slices):
     parts = [
         set(part["client_id"]) for part in (slices.train, slices.validation, slices.calibration)
     ]
 
     assert len(set.union(*parts)) == sum(map(len, parts))
     assert slices.train["cutoff_age"].unique().tolist() == [0, 10]
-    assert slices.calibration["cutoff_age"].unique().tolist() == [0]
+    assert slices.validation["cutoff_age"].unique().tolist() == [0]
+    assert slices.calibration["cutoff_age"].unique().tolist() == [0, 10]
     assert len(parts[0]) / 6000 == pytest.approx(0.7, abs=0.02)
 
 
@@ -414,6 +415,27 @@ def test_calibrating_on_newer_rows_moves_the_level_and_keeps_the_order(fitted, f
     assert moved.mean() == pytest.approx(risen["bought"].mean(), abs=1e-6)
     before = model.score(fitted, fresh)["probability"]
     assert (moved.rank() == before.rank()).all()
+
+
+def test_with_the_clients_to_score_the_level_is_that_of_clients_like_them(fitted, fresh):
+    bought_often = fresh[fresh["purchase_days"] > 3]
+
+    everyone = model.calibrate(fitted, fresh)
+    for_them = model.calibrate(fitted, fresh, bought_often)
+
+    assert for_them.slope == everyone.slope
+    expected = model.score(fitted, bought_often, for_them)["probability"].mean()
+    assert expected == pytest.approx(bought_often["bought"].mean(), rel=0.1)
+    same = model.calibrate(fitted, fresh, fresh)
+    assert same.intercept == pytest.approx(everyone.intercept, abs=1e-3)
+
+
+def test_the_level_comes_from_labels_that_are_complete_only():
+    cutoffs = model.level_cutoffs(date(1998, 4, 1))
+
+    assert max(cutoffs) == model.gate_cutoff(date(1998, 4, 1))
+    rows = model.labelled({day: made(20, 1) for day in cutoffs})
+    assert rows["cutoff_age"].unique().tolist() == [0, 15, 30]
 
 
 def test_tuning_is_the_same_twice_and_keeps_every_parameter(slices):

@@ -32,7 +32,10 @@ from jobs.purchase_propensity.bgnbd import BgNbd
 HORIZON_DAYS = 90
 # Label windows of one gate, one fit: the newest fitting cutoff is two horizons before as_of.
 CUTOFFS = 4
-CUTOFF_STEP_DAYS = 10
+CUTOFF_STEP_DAYS = 30
+# The level is forecast from the newest complete labels.
+LEVEL_CUTOFFS = 3
+LEVEL_STEP_DAYS = 15
 SEED = 7
 THREADS = 2
 REASONS = 5
@@ -42,7 +45,7 @@ TRAIN_PERCENT, VALIDATION_PERCENT = 70, 15  # of clients; the rest calibrates
 PARAMS: dict[str, float] = {
     "ridge": 0.04,  # of the trunk, per unit of information (rows x rate x (1 - rate))
     "depth": 3,
-    "learning_rate": 0.05,
+    "learning_rate": 0.03,
     "l2_leaf_reg": 30.0,
     "iterations": 300,
     "patience": 30,
@@ -110,6 +113,8 @@ MEASURES = {
     "days_since_click": "Days since the last message was clicked",
     "days_since_unsubscribe": "Days since the client unsubscribed",
 }
+# Missing would say "bought nothing lately", which in a young shop hardly a training row does.
+ABSENT_IS_NONE = ("discount_90d",)
 COLUMNS = (*AGES, *COUNTS, *MEASURES)  # what the dataset delivers, beside categories
 DERIVED = {
     "never_bought": "1 for a client who never bought",
@@ -120,7 +125,8 @@ DERIVED = {
     "recency_to_gap_max": "Days since the last purchase, in longest gaps between purchases",
     "spent_per_day": "Spent per day with a purchase",
     "quantity_per_day": "Pieces per day with a purchase",
-    "recent_rate": "Days with a purchase in the last 90 days, per day known in them",
+    "recent_rate_90d": "Days with a purchase in the last 90 days, per day known in them",
+    "recent_rate_180d": "Days with a purchase in the last 180 days, per day known in them",
 }
 GROUPS = {
     "rhythm": "Chance of a purchase from the rhythm of purchases alone (BG/NBD)",
@@ -144,8 +150,13 @@ SPEND = (
 )
 SPEND_PENALTY = 0.01
 SPEND_BUYERS = 200  # fewer say nothing about the spread of spend
-# Plain ages stay out of the trees: as_of moves them past all that training saw.
-TREES = (*COUNTS, *MEASURES, *[name for name in DERIVED if name != "buying_days"], *RHYTHM)
+# Trees can't carry on past what training saw, so they are kept from plain ages, and from sums of
+# purchases over 90 days and more, which grow until the shop is as old as the window; rates stay.
+OUTGROWN = (
+    *("spent", "quantity", "buying_days"),
+    *(f"{what}_{w}d" for what in ("purchase_days", "quantity", "spent") for w in (90, 180)),
+)
+TREES = tuple(name for name in (*COUNTS, *MEASURES, *DERIVED, *RHYTHM) if name not in OUTGROWN)
 WORD_SIZE = 8
 WORDS_FROM = 5  # a category bought less often has no vector
 WORDS = tuple(f"category_{place}" for place in range(WORD_SIZE))
@@ -220,26 +231,44 @@ def gate_cutoff(as_of: date) -> date:
     return as_of - timedelta(days=HORIZON_DAYS)
 
 
-def split(datasets: Mapping[date, pd.DataFrame]) -> Slices:
-    """Return the rows of each cutoff's dataset, cut into slices by client.
+def level_cutoffs(as_of: date) -> list[date]:
+    """Return the newest cutoffs with complete labels, whose rows calibrate scores for ``as_of``."""
+    newest = gate_cutoff(as_of)
+    return [newest - timedelta(days=LEVEL_STEP_DAYS * step) for step in range(LEVEL_CUTOFFS)]
 
-    Training sees 70 % of the clients at every cutoff; validation (early stopping, tuning) and
-    calibration see 15 % each at the newest cutoff.
+
+def labelled(datasets: Mapping[date, pd.DataFrame]) -> pd.DataFrame:
+    """Return the labelled rows of each cutoff's dataset, with ``cutoff_age``: days before newest.
 
     Raises:
-        ValueError: if there is no labelled row.
+        ValueError: if there is none.
     """
     newest = max(datasets)
-    parts = []
-    for cutoff, dataset in datasets.items():
-        known = dataset[dataset["bought"].notna()]
-        parts.append(known.assign(cutoff_age=(newest - cutoff).days))
-    rows = pd.concat(parts, ignore_index=True)
+    rows = pd.concat(
+        [
+            dataset[dataset["bought"].notna()].assign(cutoff_age=(newest - cutoff).days)
+            for cutoff, dataset in datasets.items()
+        ],
+        ignore_index=True,
+    )
     if rows.empty:
         raise ValueError(
             f"no labelled row at cutoffs {sorted(map(str, datasets))}: is known_by at least "
             f"{HORIZON_DAYS} days later, and are purchases extracted that far back?"
         )
+    return rows
+
+
+def split(datasets: Mapping[date, pd.DataFrame]) -> Slices:
+    """Return the rows of each cutoff's dataset, cut into slices by client.
+
+    Training sees 70 % of the clients and calibration 15 %, at every cutoff; validation (early
+    stopping, tuning) sees the other 15 % at the newest cutoff.
+
+    Raises:
+        ValueError: if there is no labelled row.
+    """
+    rows = labelled(datasets)
     percent = _percent(rows["client_id"].to_numpy())
     latest = (rows["cutoff_age"] == 0).to_numpy()
     trained = percent < TRAIN_PERCENT
@@ -247,7 +276,7 @@ def split(datasets: Mapping[date, pd.DataFrame]) -> Slices:
     return Slices(
         rows[trained].reset_index(drop=True),
         rows[~trained & validated & latest].reset_index(drop=True),
-        rows[~validated & latest].reset_index(drop=True),
+        rows[~validated].reset_index(drop=True),
     )
 
 
@@ -265,14 +294,35 @@ def fit(slices: Slices, params: Mapping[str, float] | None = None) -> Fitted:
     )
 
 
-def calibrate(fitted: Fitted, rows: pd.DataFrame) -> Calibration:
-    """Return the calibration map of ``fitted`` on labelled rows it was not trained on.
+def calibrate(
+    fitted: Fitted, rows: pd.DataFrame, current: pd.DataFrame | None = None
+) -> Calibration:
+    """Return the calibration map of ``fitted`` from labelled rows it was not trained on.
 
-    Used on the calibration slice when fitting, and again at each as_of on the newest cutoff whose
-    labels are complete, so that the level follows the shop while the order stays as tested.
+    Slope and level are those of ``rows``. With ``current``, the clients to be scored, the level
+    is forecast instead: a small logistic regression on ``rows`` says what share of the clients as
+    they are now will buy. Clients grow older and the shop changes between the newest labels and
+    the day of scoring; the forecast follows, and the order of clients stays as tested.
+
+    Args:
+        fitted: model or baseline.
+        rows: what ``labelled`` returns, for serving of the datasets at ``level_cutoffs``.
+        current: dataset rows of the day to score, or a fair sample of them.
+
+    Raises:
+        ValueError: if the labels have a single value.
     """
     known = rows[rows["bought"].notna()]
-    return logistic_map.fit(raw_log_odds(fitted, known), known["bought"].to_numpy(dtype=float))
+    labels = known["bought"].to_numpy(dtype=float)
+    settled = logistic_map.fit(raw_log_odds(fitted, known), labels)
+    if current is None:
+        return settled
+    rhythm = fit_rhythm(known)
+    forecast = fit_linear(terms_of(rhythm, known), labels, PARAMS["ridge"], TRUNK)
+    share = logistic_map.probability(_linear(forecast, terms_of(rhythm, current))).mean()
+    scores = logistic_map.apply(settled, raw_log_odds(fitted, current))
+    moved = settled.intercept + logistic_map.shift(scores, float(share))
+    return replace(settled, intercept=moved)
 
 
 def tune(
@@ -280,7 +330,8 @@ def tune(
 ) -> dict[str, float]:
     """Return the parameters with the smallest log loss on the validation slice.
 
-    The first trial is ``start`` (default PARAMS), so tuning never makes validation worse.
+    ``start`` (default PARAMS) is the first trial, and stays unless the best trial beats it by more
+    than one standard error of the paired difference: what tuning gains by luck is lost later.
     """
     import optuna
 
@@ -296,15 +347,17 @@ def tune(
             "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 3, 100, log=True),
         }
         fitted = _fit_uncalibrated(slices.train, slices.validation, params)
-        z = raw_log_odds(fitted, slices.validation)
-        return float(np.mean(np.logaddexp(0, z) - labels * z))
+        found.append(_losses(raw_log_odds(fitted, slices.validation), labels))
+        return float(found[-1].mean())
 
+    found: list[Numbers] = []
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     tunable = ("ridge", "depth", "learning_rate", "l2_leaf_reg")
     study.enqueue_trial({name: fixed[name] for name in tunable})
     study.optimize(loss, n_trials=trials)
+    gain = found[0] - found[study.best_trial.number]
     best: dict[str, float] = study.best_params
-    return fixed | best
+    return fixed | best if gain.mean() > gain.std() / np.sqrt(len(gain)) else fixed
 
 
 def score(
@@ -558,7 +611,30 @@ def _fit_uncalibrated(
         eval_set=_pool(held_inputs, held_out, linear, held_terms),
         use_best_model=True,
     )
+    trees.shrink(_fewest_trees(trees, held_inputs, held_out, _linear(linear, held_terms)))
     return replace(start, linear=linear, trees=trees)
+
+
+def _fewest_trees(
+    trees: CatBoostClassifier, inputs: pd.DataFrame, labels: Numbers, trunk: Numbers
+) -> int:
+    """Return how many trees to keep: the fewest not surely worse than the best number.
+
+    Surely means by more than one standard error of the paired difference (Breiman et al. 1984);
+    the best number itself rests on the luck of a small slice.
+    """
+    matrix = inputs.to_numpy(dtype=np.float32)
+    staged = trees.staged_predict(matrix, prediction_type="RawFormulaVal", thread_count=THREADS)
+    losses = np.array([_losses(trunk + z, labels) for z in staged])
+    excess = losses - losses[losses.mean(axis=1).argmin()]
+    error = excess.std(axis=1) / np.sqrt(len(labels))
+    return int(np.argmax(excess.mean(axis=1) <= error)) + 1
+
+
+def _losses(z: Numbers, labels: Numbers) -> Numbers:
+    """Return each row's log loss."""
+    losses: Numbers = np.logaddexp(0, z) - labels * z
+    return losses
 
 
 def _pool(inputs: pd.DataFrame, labels: Numbers, linear: Linear, terms: pd.DataFrame) -> Pool:
@@ -664,7 +740,7 @@ def _terms(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
 
 
 def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
-    """Return COLUMNS and DERIVED as numbers: absent counts are 0, absent measures NaN.
+    """Return COLUMNS and DERIVED as numbers: absent counts are 0, most absent measures NaN.
 
     Raises:
         ValueError: if a column is missing or not numeric.
@@ -674,7 +750,7 @@ def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
             f"the dataset lacks {missing}; sql/purchase_propensity/dataset.sql delivers them"
         )
     rows = {name: dataset[name].to_numpy(dtype=float, na_value=np.nan) for name in COLUMNS}
-    for name in COUNTS:
+    for name in (*COUNTS, *ABSENT_IS_NONE):
         rows[name] = np.nan_to_num(rows[name], nan=0.0)
     tenure, recency, days = rows["tenure_days"], rows["days_since_purchase"], rows["purchase_days"]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -687,7 +763,8 @@ def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
             "recency_to_gap_max": recency / rows["gap_max"],
             "spent_per_day": rows["spent"] / days,
             "quantity_per_day": rows["quantity"] / days,
-            "recent_rate": rows["purchase_days_90d"] / np.minimum(tenure, 90),
+            "recent_rate_90d": rows["purchase_days_90d"] / np.minimum(tenure, 90),
+            "recent_rate_180d": rows["purchase_days_180d"] / np.minimum(tenure, 180),
         }
     for name in DERIVED:
         rows[name] = np.where(np.isfinite(derived[name]), derived[name], np.nan)
