@@ -6,6 +6,8 @@ and any of them can be published if it wins.
 
 from dataclasses import replace
 
+import pandas as pd
+
 from jobs.calibration import Calibration
 from jobs.purchase_propensity.model import (
     Fitted,
@@ -29,13 +31,18 @@ NAMES = tuple(TERMS)
 RIDGE = 1e-4
 
 
-def fit(name: str, slices: Slices) -> Fitted:
-    """Return the baseline ``name`` of NAMES, fitted and calibrated on ``slices``.
+def fit(name: str, slices: Slices, current: pd.DataFrame | None = None) -> Fitted:
+    """Return the baseline ``name`` of NAMES, fitted and calibrated as the model is.
 
     - ``base_rate``: everybody has the same chance.
     - ``recency``: logistic regression on the logarithm of the days since the last purchase.
     - ``rfm_logistic``: logistic regression on logarithms of recency, frequency, money and age.
     - ``bg_nbd``: BG/NBD's chance of a purchase in the horizon; who never bought has their own rate.
+
+    Args:
+        name: which.
+        slices: what ``model.split`` returns.
+        current: as in ``model.fit``.
 
     Raises:
         ValueError: if a slice has a single label.
@@ -45,12 +52,13 @@ def fit(name: str, slices: Slices) -> Fitted:
     rhythm = fit_rhythm(train) if name == "bg_nbd" else None
     linear = fit_linear(terms_of(rhythm, train), labels, RIDGE, TERMS[name])
     fitted = Fitted(name, linear, rhythm, Calibration())
-    return replace(fitted, calibration=calibrate(fitted, slices.calibration))
+    calibration = calibrate(fitted, slices.calibration, current, train)
+    return replace(fitted, calibration=calibration)
 
 
-def fit_all(slices: Slices) -> dict[str, Fitted]:
+def fit_all(slices: Slices, current: pd.DataFrame | None = None) -> dict[str, Fitted]:
     """Return every baseline by name."""
-    return {name: fit(name, slices) for name in NAMES}
+    return {name: fit(name, slices, current) for name in NAMES}
 
 
 __all__ = ["NAMES", "fit", "fit_all"]

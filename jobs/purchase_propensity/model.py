@@ -280,8 +280,18 @@ def split(datasets: Mapping[date, pd.DataFrame]) -> Slices:
     )
 
 
-def fit(slices: Slices, params: Mapping[str, float] | None = None) -> Fitted:
-    """Return the model fitted on ``slices`` with ``params`` (default PARAMS).
+def fit(
+    slices: Slices,
+    params: Mapping[str, float] | None = None,
+    current: pd.DataFrame | None = None,
+) -> Fitted:
+    """Return the model fitted on ``slices``.
+
+    Args:
+        slices: what ``split`` returns.
+        params: default PARAMS.
+        current: the clients that the model's own map is for (see ``calibrate``): the gate's rows,
+            which are then scored just as the clients of any served day are.
 
     Raises:
         ValueError: if a slice has a single label.
@@ -289,25 +299,29 @@ def fit(slices: Slices, params: Mapping[str, float] | None = None) -> Fitted:
     uncalibrated = _fit_uncalibrated(slices.train, slices.validation, params or PARAMS)
     return replace(
         uncalibrated,
-        calibration=calibrate(uncalibrated, slices.calibration),
+        calibration=calibrate(uncalibrated, slices.calibration, current, slices.train),
         spend=fit_spend(uncalibrated.rhythm, slices),
     )
 
 
 def calibrate(
-    fitted: Fitted, rows: pd.DataFrame, current: pd.DataFrame | None = None
+    fitted: Fitted,
+    rows: pd.DataFrame,
+    current: pd.DataFrame | None = None,
+    seen: pd.DataFrame | None = None,
 ) -> Calibration:
     """Return the calibration map of ``fitted`` from labelled rows it was not trained on.
 
     Slope and level are those of ``rows``. With ``current``, the clients to be scored, the level
-    is forecast instead: a small logistic regression on ``rows`` says what share of the clients as
-    they are now will buy. Clients grow older and the shop changes between the newest labels and
-    the day of scoring; the forecast follows, and the order of clients stays as tested.
+    is forecast instead: a small logistic regression on the labelled rows says what share of the
+    clients as they are now will buy. Clients grow older and the shop changes between the newest
+    labels and the day of scoring; the forecast follows, and the order of clients stays as tested.
 
     Args:
         fitted: model or baseline.
-        rows: what ``labelled`` returns, for serving of the datasets at ``level_cutoffs``.
-        current: dataset rows of the day to score, or a fair sample of them.
+        rows: what ``labelled`` returns; to serve as_of, of the datasets at ``level_cutoffs``.
+        current: dataset rows of the day to score, or a fair sample of them; labels are not read.
+        seen: labelled rows that ``fitted`` was trained on; they teach nothing but the share.
 
     Raises:
         ValueError: if the labels have a single value.
@@ -317,12 +331,19 @@ def calibrate(
     settled = logistic_map.fit(raw_log_odds(fitted, known), labels)
     if current is None:
         return settled
-    rhythm = fit_rhythm(known)
-    forecast = fit_linear(terms_of(rhythm, known), labels, PARAMS["ridge"], TRUNK)
-    share = logistic_map.probability(_linear(forecast, terms_of(rhythm, current))).mean()
+    taught = known if seen is None else pd.concat([seen[seen["bought"].notna()], known])
     scores = logistic_map.apply(settled, raw_log_odds(fitted, current))
-    moved = settled.intercept + logistic_map.shift(scores, float(share))
-    return replace(settled, intercept=moved)
+    moved = logistic_map.shift(scores, _forecast_share(taught, current))
+    return replace(settled, intercept=settled.intercept + moved)
+
+
+def _forecast_share(rows: pd.DataFrame, current: pd.DataFrame) -> float:
+    """Return the share of ``current`` that will buy, from labelled rows of earlier days."""
+    rhythm = fit_rhythm(rows)
+    labels = rows["bought"].to_numpy(dtype=float)
+    forecast = fit_linear(terms_of(rhythm, rows), labels, PARAMS["ridge"], TRUNK)
+    chances = logistic_map.probability(_linear(forecast, terms_of(rhythm, current)))
+    return float(chances.mean())
 
 
 def tune(
