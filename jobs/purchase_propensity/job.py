@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -36,6 +37,7 @@ GATE = Gate(
 TRIALS = 8
 TUNE_EVERY_DAYS = 7
 BLOCK_ROWS = 50_000
+LEVEL_ROWS = 100_000
 PICTURE_ROWS = 5_000
 SHAPE = (
     "client_id bigint, probability real, expected_spend_90d real, reason_features text[],"
@@ -209,7 +211,14 @@ def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
         champion.training_run(version, JOB, as_of, airflow_run_id(), _airflow_url()) as run_id,
         tempfile.TemporaryDirectory() as temporary,
     ):
-        fitted = {"model": model.fit(slices, params), **baselines.fit_all(slices)}
+        # Each gets the map with which it would have served the gate's cutoff.
+        fitted = {
+            name: replace(each, calibration=model.calibrate(each, slices.calibration, gate_rows))
+            for name, each in {
+                "model": model.fit(slices, params),
+                **baselines.fit_all(slices),
+            }.items()
+        }
         names = {
             version if name == "model" else champion.baseline_version(version, name): name
             for name in fitted
@@ -296,9 +305,9 @@ def _as_served(
     Its map follows the newest labels that were complete then, as the map of any served day does;
     the challenger's own map was fitted on labels of the same window.
     """
-    served = model.gate_cutoff(as_of)
     fitted = model.load(champion.load_model(engine, model_version))
-    settled = model.calibrate(fitted, _dataset(engine, model.gate_cutoff(served), served))
+    complete = _level_rows(engine, model.gate_cutoff(as_of))
+    settled = model.calibrate(fitted, complete, gate_rows)
     return model.score(fitted, gate_rows, settled)["probability"]
 
 
@@ -317,7 +326,9 @@ def _tuned(engine: Engine, as_of: date, slices: model.Slices) -> dict[str, float
 def _settle_calibration(engine: Engine, as_of: date, model_version: str) -> None:
     """Fit, once, the map that ``model_version`` serves ``as_of`` with.
 
-    Its rows are the newest ones with complete labels; the order of clients stays as tested.
+    Its rows are the newest ones with complete labels, and its level follows the clients as they
+    are now; the order of clients stays as tested, and the gate tests every version with the map
+    that this same procedure gave it for the gate's cutoff.
     """
     with engine.connect() as connection:
         if rows(
@@ -327,18 +338,20 @@ def _settle_calibration(engine: Engine, as_of: date, model_version: str) -> None
             as_of=as_of,
         ):
             return
-    cutoff = model.gate_cutoff(as_of)
-    dataset = _dataset(engine, cutoff, as_of)
+    complete = _level_rows(engine, as_of)
     fitted = model.load(champion.load_model(engine, model_version))
-    settled = model.calibrate(fitted, dataset)
+    # A hash range of the clients is a fair sample of those to be scored.
+    newest = (complete["cutoff_age"] == 0).sum()
+    current = _read(engine, as_of, as_of, shards=max(1, int(newest) // LEVEL_ROWS))
+    settled = model.calibrate(fitted, complete, current)
     with engine.begin() as connection:
         execute(
             connection,
             "champion/insert_calibration.sql",
             model_version=model_version,
             as_of=as_of,
-            cutoff=cutoff,
-            rows=len(dataset),
+            cutoff=model.gate_cutoff(as_of),
+            rows=len(complete),
             slope=settled.slope,
             intercept=settled.intercept,
         )
@@ -401,15 +414,7 @@ def _dataset(engine: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
     Raises:
         ValueError: if nobody was known at the cutoff, or the labels are not complete.
     """
-    frame = read_sql(
-        engine,
-        DATASET,
-        as_of=cutoff,
-        horizon_days=model.HORIZON_DAYS,
-        known_by=known_by,
-        shard=0,
-        shards=1,
-    )
+    frame = _read(engine, cutoff, known_by)
     labelled = frame[frame["bought"].notna()].reset_index(drop=True)
     if labelled.empty:
         raise ValueError(
@@ -417,6 +422,26 @@ def _dataset(engine: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
             f"history must begin before it: python -m jobs extract --from ... --to ..."
         )
     return labelled
+
+
+def _level_rows(engine: Engine, as_of: date) -> pd.DataFrame:
+    """Return the newest labelled rows whose labels are complete at ``as_of``."""
+    return model.labelled(
+        {cutoff: _dataset(engine, cutoff, as_of) for cutoff in model.level_cutoffs(as_of)}
+    )
+
+
+def _read(engine: Engine, as_of: date, known_by: date, shards: int = 1) -> pd.DataFrame:
+    """Return one hash range of the dataset; with one shard, all of it."""
+    return read_sql(
+        engine,
+        DATASET,
+        as_of=as_of,
+        horizon_days=model.HORIZON_DAYS,
+        known_by=known_by,
+        shard=0,
+        shards=shards,
+    )
 
 
 def _draw(
