@@ -52,7 +52,8 @@ def fit(name: str, slices: Slices, current: pd.DataFrame | None = None) -> Fitte
     rhythm = fit_rhythm(train) if name == "bg_nbd" else None
     linear = fit_linear(terms_of(rhythm, train), labels, RIDGE, TERMS[name])
     fitted = Fitted(name, linear, rhythm, Calibration())
-    calibration = calibrate(fitted, slices.calibration, current, train)
+    seen = pd.concat([train, slices.validation])
+    calibration = calibrate(fitted, slices.calibration, current, seen)
     return replace(fitted, calibration=calibration)
 
 

@@ -297,9 +297,10 @@ def fit(
         ValueError: if a slice has a single label.
     """
     uncalibrated = _fit_uncalibrated(slices.train, slices.validation, params or PARAMS)
+    seen = pd.concat([slices.train, slices.validation])
     return replace(
         uncalibrated,
-        calibration=calibrate(uncalibrated, slices.calibration, current, slices.train),
+        calibration=calibrate(uncalibrated, slices.calibration, current, seen),
         spend=fit_spend(uncalibrated.rhythm, slices),
     )
 
