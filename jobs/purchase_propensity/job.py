@@ -3,7 +3,6 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -213,11 +212,8 @@ def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
     ):
         # Each gets the map with which it would have served the gate's cutoff.
         fitted = {
-            name: replace(each, calibration=model.calibrate(each, slices.calibration, gate_rows))
-            for name, each in {
-                "model": model.fit(slices, params),
-                **baselines.fit_all(slices),
-            }.items()
+            "model": model.fit(slices, params, gate_rows),
+            **baselines.fit_all(slices, gate_rows),
         }
         names = {
             version if name == "model" else champion.baseline_version(version, name): name
