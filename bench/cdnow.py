@@ -1,0 +1,91 @@
+"""Quality on real purchases: the table of docs/cdnow.md.
+
+Needs the file loaded before (``make load DIR=.../cdnow``). Then ``python -m bench.cdnow`` fits the
+model and the baselines as the nightly job would have on each day, scores every client known then,
+and compares with what they did in the 90 days after. It publishes nothing.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from jobs import evaluation, settings
+from jobs.purchase_propensity import baselines, model
+from jobs.purchase_propensity.job import DATASET, TRIALS
+from jobs.warehouse import engine, read_sql
+
+DAYS = (date(1998, 4, 1), date(1997, 10, 1))
+OURS = "ours"
+HEADS = {
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "brier": "Brier",
+    "ece": "calibration error",
+    "lift": "top-decile lift",
+}
+
+
+def dataset(warehouse: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
+    """Return the dataset of ``cutoff``, with labels as far as complete at ``known_by``."""
+    return read_sql(
+        warehouse,
+        DATASET,
+        as_of=cutoff,
+        horizon_days=model.HORIZON_DAYS,
+        known_by=known_by,
+        shard=0,
+        shards=1,
+    )
+
+
+def scored(warehouse: Engine, as_of: date) -> tuple[pd.Series, dict[str, pd.Series]]:
+    """Return what clients did after ``as_of`` and each version's probabilities for it."""
+    gate = model.gate_cutoff(as_of)
+    fitting = {day: dataset(warehouse, day, gate) for day in model.fitting_cutoffs(as_of)}
+    slices = model.split({day: rows for day, rows in fitting.items() if len(rows)})
+    fitted = {
+        OURS: model.fit(slices, model.tune(slices, TRIALS)),
+        **baselines.fit_all(slices),
+    }
+    newest = {day: dataset(warehouse, day, as_of) for day in model.level_cutoffs(as_of)}
+    rows = model.labelled(newest)
+    clients = dataset(warehouse, as_of, as_of + timedelta(days=model.HORIZON_DAYS))
+    chances = {
+        name: model.score(each, clients, model.calibrate(each, rows, clients))["probability"]
+        for name, each in fitted.items()
+    }
+    return clients["bought"], chances
+
+
+def tables(as_of: date, labels: pd.Series, chances: dict[str, pd.Series]) -> Iterator[str]:
+    """Yield the lines of the day's two tables: figures, and differences to each baseline."""
+    yield f"\n## {as_of}: {len(labels):,} clients, {labels.mean():.4f} of them bought\n"
+    yield "| | " + " | ".join(HEADS.values()) + " |"
+    yield "|---|" + "---|" * len(HEADS)
+    for name, figures in evaluation.intervals(labels, chances).items():
+        yield _line(name, figures, "")
+    yield "\n| ours minus | " + " | ".join(HEADS.values()) + " |"
+    yield "|---|" + "---|" * len(HEADS)
+    for name in baselines.NAMES:
+        yield _line(name, evaluation.difference(labels, chances[OURS], chances[name]), "+")
+
+
+def _line(name: str, figures: dict[str, evaluation.Interval], sign: str) -> str:
+    cells = [
+        f"{each.value:{sign}.4f} ({each.low:{sign}.4f} to {each.high:{sign}.4f})"
+        for each in (figures[metric] for metric in HEADS)
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Print the tables of both days."""
+    warehouse = engine(settings.setting("AIRFLOW_CONN_WAREHOUSE"))
+    for as_of in DAYS:
+        print("\n".join(tables(as_of, *scored(warehouse, as_of))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
