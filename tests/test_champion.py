@@ -618,7 +618,7 @@ def trained(warehouse, job, folder: Path, as_of=AS_OF):
         (folder / part / "deep").mkdir(parents=True, exist_ok=True)
         (folder / part / "deep" / "file.txt").write_text(f"{part} of {name}")
     base = champion.baseline_version(name, "base_rate")
-    with champion.training_run(name, job, as_of, "scheduled__1", "http://airflow/run") as run_id:
+    with champion.training_run(name, job, as_of) as run_id:
         champion.log(run_id, {"depth": 6, "rows": 100}, METRICS, folder / "pictures")
         versions = {
             folder / "model": Version(
@@ -626,11 +626,15 @@ def trained(warehouse, job, folder: Path, as_of=AS_OF):
             ),
             folder / "base_rate": Version(base, job, as_of, "baseline", "base_rate"),
         }
-        champion.register(warehouse, run_id, versions, "scheduled__1")
+        champion.register(warehouse, run_id, versions)
     return name, run_id
 
 
-def test_a_training_is_a_finished_run_with_all_that_made_it(warehouse, job, mlflow, tmp_path):
+def test_a_training_is_a_finished_run_with_all_that_made_it(
+    warehouse, job, mlflow, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__1")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow")
     name, run_id = trained(warehouse, job, tmp_path)
 
     run = mlflow.get_run(run_id)
@@ -643,7 +647,7 @@ def test_a_training_is_a_finished_run_with_all_that_made_it(warehouse, job, mlfl
         "recency.roc_auc": 0.7,
     }
     assert run.data.tags["airflow_run_id"] == "scheduled__1"
-    assert "(http://airflow/run)" in run.data.tags["mlflow.note.content"]
+    assert f"(http://airflow/dags/{job}/runs/scheduled__1)" in run.data.tags["mlflow.note.content"]
     assert len(run.data.tags["requirements_sha256"]) == 64
     kept = {entry.path for entry in mlflow.list_artifacts(run_id)}
     assert kept == {"model", "baselines", "pictures", "environment"}

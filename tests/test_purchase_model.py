@@ -397,6 +397,22 @@ def test_what_is_saved_and_loaded_scores_the_same(name, slices, fitted, fresh, t
     assert model.explain(loaded, fresh).equals(model.explain(kept, fresh))
 
 
+def test_a_version_goes_on_serving_when_the_list_of_features_changes(fitted, fresh, monkeypatch):
+    before = model.explain(fitted, fresh)
+
+    monkeypatch.setattr(model, "TREES", (*model.TREES[5:], "days_since_purchase"))
+
+    assert model.explain(fitted, fresh).equals(before)
+
+
+def test_a_version_that_needs_a_feature_no_longer_made_says_so(fitted, fresh, monkeypatch):
+    made_now = model._derive
+    monkeypatch.setattr(model, "_derive", lambda rows: made_now(rows).drop(columns="gap_max"))
+
+    with pytest.raises(ValueError, match=r"reads \['gap_max'\], which the code no longer makes"):
+        model.score(fitted, fresh)
+
+
 def test_fitting_and_scoring_leave_their_input_alone(slices, fitted, fresh):
     before = fresh.copy(deep=True)
 

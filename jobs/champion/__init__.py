@@ -1,7 +1,8 @@
 """Model life: log a training, gate it, make it live, roll it back, see how it did.
 
 ``tracking`` is MLflow and the files that serve, ``gate`` the pure rule, ``promotion`` the rows
-that say which version is live on which day, ``observed`` the quality measured.
+that say which version is live on which day, ``serving`` what a version needs to serve a day,
+``observed`` the quality measured.
 """
 
 from jobs.champion.gate import Gate, Verdict, judge
@@ -18,11 +19,13 @@ from jobs.champion.promotion import (
     tuned,
     versions,
 )
+from jobs.champion.serving import calibration, require_fit_for, settle_calibration
 from jobs.champion.tracking import (
     ArtifactChanged,
     MlflowUnreachable,
     Version,
     baseline_version,
+    baselines_beside,
     described,
     load_model,
     log,
@@ -44,6 +47,8 @@ __all__ = [
     "Version",
     "affected_days",
     "baseline_version",
+    "baselines_beside",
+    "calibration",
     "decide",
     "described",
     "judge",
@@ -57,8 +62,10 @@ __all__ = [
     "record_evaluation",
     "record_tuning",
     "register",
+    "require_fit_for",
     "rollback",
     "run_link",
+    "settle_calibration",
     "sync_alias",
     "trained_version",
     "training_run",

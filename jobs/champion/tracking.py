@@ -85,29 +85,23 @@ def client() -> "MlflowClient":
 
 
 @contextmanager
-def training_run(
-    model_version: str,
-    job: str,
-    as_of: date,
-    airflow_run_id: str | None = None,
-    airflow_url: str | None = None,
-) -> Iterator[str]:
+def training_run(model_version: str, job: str, as_of: date) -> Iterator[str]:
     """Open the MLflow run of one training and yield its id; the run fails where the block does.
 
-    The environment (python, packages and their checksum, git commit) is logged at once.
+    The environment (python, packages and their checksum, git commit) is logged at once, and so is
+    the Airflow run at work, whose address is shown in the run's description.
 
     Args:
         model_version: name that `next_version` gave.
-        job: job, which is the name of the MLflow experiment as well.
+        job: job, which is the name of the MLflow experiment and of the DAG as well.
         as_of: day trained for.
-        airflow_run_id: Airflow run, where there is one.
-        airflow_url: address of that run in Airflow's UI; shown in the run's description.
 
     Raises:
         MlflowUnreachable: if MLflow does not answer.
     """
     mlflow = client()
     packages = installed_packages()
+    airflow_run_id, airflow_url = warehouse.airflow_run_id(), _airflow_url(job)
     tags = {
         "job": job,
         "as_of": str(as_of),
@@ -187,12 +181,14 @@ def baseline_version(model_version: str, name: str) -> str:
     return f"{model_version}-{name}"
 
 
-def register(
-    engine: Engine,
-    run_id: str,
-    versions: Mapping[Path, Version],
-    airflow_run_id: str | None = None,
-) -> None:
+def baselines_beside(connection: Connection, model_version: str) -> dict[str, str]:
+    """Return version and name of the baselines that were trained beside ``model_version``."""
+    statement = warehouse.sql_file("champion/baselines_beside.sql")
+    found = warehouse.rows(connection, statement, model_version=model_version)
+    return {row["model_version"]: row["name"] for row in found}
+
+
+def register(engine: Engine, run_id: str, versions: Mapping[Path, Version]) -> None:
     """Keep the files of a model and its baselines in MLflow, its registry and ops.model_version.
 
     The rows are written last and together: a version that is listed can serve.
@@ -201,7 +197,6 @@ def register(
         engine: the warehouse.
         run_id: the run that `training_run` yielded.
         versions: folder of files and the version that they are.
-        airflow_run_id: Airflow run, where there is one.
 
     Raises:
         ValueError: if a folder is empty.
@@ -257,7 +252,7 @@ def register(
                 rows=json.dumps(dict(version.rows)),
                 params=json.dumps(dict(version.params), default=str),
                 metrics=json.dumps(dict(version.metrics)),
-                airflow_run_id=airflow_run_id,
+                airflow_run_id=warehouse.airflow_run_id(),
             )
 
 
@@ -392,6 +387,12 @@ def _experiment(mlflow: "MlflowClient", job: str) -> str:
                 raise
             found = mlflow.get_experiment_by_name(job)
     return str(found.experiment_id)
+
+
+def _airflow_url(dag_id: str) -> str | None:
+    """Return the address of the Airflow run at work, or None when run by hand."""
+    base, run_id = os.environ.get("AIRFLOW__API__BASE_URL"), warehouse.airflow_run_id()
+    return f"{base.rstrip('/')}/dags/{dag_id}/runs/{run_id}" if base and run_id else None
 
 
 def _artifact_path(kind: str, name: str) -> str:

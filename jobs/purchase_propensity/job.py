@@ -1,6 +1,5 @@
 """Purchase propensity: read, train, gate, score, publish, and look back once labels are known."""
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
@@ -8,16 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from jobs import champion, pictures, warehouse
+from jobs import champion, pictures
 from jobs.calibration import Calibration
 from jobs.champion import Gate, Version
 from jobs.checks import validate
 from jobs.publish import publish as publish_day
 from jobs.publish import stage
 from jobs.purchase_propensity import baselines, model
-from jobs.warehouse import airflow_run_id, execute, only_run, read_blocks, read_sql, rows
+from jobs.warehouse import airflow_run_id, execute, only_run, read_blocks, read_sql
 
 JOB = "purchase_propensity"
 TABLE = "result.purchase_propensity"
@@ -90,7 +89,8 @@ def train(
     """
     with only_run(engine, f"train {JOB}", as_of):
         if model_version:
-            serving = _named(engine, model_version, as_of)
+            champion.require_fit_for(engine, JOB, model_version, as_of)
+            serving = model_version
         else:
             gate_rows = _dataset(engine, model.gate_cutoff(as_of), as_of)
             with engine.connect() as connection:
@@ -98,7 +98,13 @@ def train(
             if trained is None or retrain:
                 trained = _train(engine, as_of, gate_rows)
             serving = _decide(engine, as_of, trained, gate_rows, retrain)
-        _settle_calibration(engine, as_of, serving)
+        champion.settle_calibration(
+            engine,
+            serving,
+            as_of,
+            model.gate_cutoff(as_of),
+            lambda: _fit_calibration(engine, as_of, serving),
+        )
     return serving
 
 
@@ -106,7 +112,7 @@ def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: i
     """Score one hash range of the clients known at ``as_of`` into its staging table; count them."""
     fitted = model.load(champion.load_model(engine, model_version))
     with engine.connect() as connection:
-        calibration = _calibration(connection, as_of, model_version)
+        calibration = champion.calibration(connection, model_version, as_of)
     scored = 0
 
     def blocks() -> Iterator[pa.Table]:
@@ -191,7 +197,7 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
                 f"{JOB} {as_of}: no version was live; python -m jobs versions {JOB} lists them"
             )
         cutoff = champion.described(connection, live)["gate_cutoff"]
-        beside = _baselines_beside(connection, live)
+        beside = champion.baselines_beside(connection, live)
     dataset = _dataset(engine, cutoff, cutoff + timedelta(days=model.HORIZON_DAYS))
     scored = _scores(engine, dataset, [live, *beside])
     fitted = model.load(champion.load_model(engine, live))
@@ -207,7 +213,7 @@ def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
         version = champion.next_version(connection, JOB, as_of)
     params = _tuned(engine, as_of, slices)
     with (
-        champion.training_run(version, JOB, as_of, airflow_run_id(), _airflow_url()) as run_id,
+        champion.training_run(version, JOB, as_of) as run_id,
         tempfile.TemporaryDirectory() as temporary,
     ):
         # Each gets the map with which it would have served the gate's cutoff.
@@ -270,7 +276,7 @@ def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
                 ),
                 **window,
             )
-        champion.register(engine, run_id, folders, airflow_run_id())
+        champion.register(engine, run_id, folders)
     with engine.begin() as connection:
         champion.record_evaluation(connection, JOB, as_of, "gate", measured)
     return version
@@ -281,7 +287,7 @@ def _decide(
 ) -> str:
     """Put the day's version before the gate; return the version that serves."""
     with engine.connect() as connection:
-        compared = [trained, *_baselines_beside(connection, trained)]
+        compared = [trained, *champion.baselines_beside(connection, trained)]
         live = champion.live_version(connection, JOB, as_of)
     # From the registered files: what is tested is what serves.
     scored = _scores(engine, gate_rows, compared)
@@ -319,78 +325,19 @@ def _tuned(engine: Engine, as_of: date, slices: model.Slices) -> dict[str, float
     return params
 
 
-def _settle_calibration(engine: Engine, as_of: date, model_version: str) -> None:
-    """Fit, once, the map that ``model_version`` serves ``as_of`` with.
+def _fit_calibration(engine: Engine, as_of: date, model_version: str) -> tuple[Calibration, int]:
+    """Return the map that ``model_version`` serves ``as_of`` with, and its rows.
 
-    Its rows are the newest ones with complete labels, and its level follows the clients as they
-    are now; the order of clients stays as tested, and the gate tests every version with the map
-    that this same procedure gave it for the gate's cutoff.
+    They are the newest ones with complete labels, and its level follows the clients as they are
+    now; the order of clients stays as tested, and the gate tests every version with the map that
+    this same procedure gave it for the gate's cutoff.
     """
-    with engine.connect() as connection:
-        if rows(
-            connection,
-            warehouse.sql_file("champion/calibration.sql"),
-            model_version=model_version,
-            as_of=as_of,
-        ):
-            return
     complete = _level_rows(engine, as_of)
     fitted = model.load(champion.load_model(engine, model_version))
     # A hash range of the clients is a fair sample of those to be scored.
     newest = (complete["cutoff_age"] == 0).sum()
     current = _read(engine, as_of, as_of, shards=max(1, int(newest) // LEVEL_ROWS))
-    settled = model.calibrate(fitted, complete, current)
-    with engine.begin() as connection:
-        execute(
-            connection,
-            "champion/insert_calibration.sql",
-            model_version=model_version,
-            as_of=as_of,
-            cutoff=model.gate_cutoff(as_of),
-            rows=len(complete),
-            slope=settled.slope,
-            intercept=settled.intercept,
-        )
-
-
-def _calibration(connection: Connection, as_of: date, model_version: str) -> Calibration:
-    found = rows(
-        connection,
-        warehouse.sql_file("champion/calibration.sql"),
-        model_version=model_version,
-        as_of=as_of,
-    )
-    if not found:
-        raise LookupError(
-            f"{model_version} has no calibration for {as_of}: run the train step of that day first"
-        )
-    return Calibration(found[0]["slope"], found[0]["intercept"])
-
-
-def _named(engine: Engine, model_version: str, as_of: date) -> str:
-    """Return the version asked for, if it may serve ``as_of``."""
-    with engine.connect() as connection:
-        version = champion.described(connection, model_version)
-    if version["job"] != JOB:
-        raise ValueError(f"{model_version} is a version of {version['job']}, not of {JOB}")
-    if version["as_of"] > as_of:
-        raise ValueError(
-            f"{model_version} was trained for {version['as_of']} and knows what happened after "
-            f"{as_of}; name a version of that day or before"
-        )
-    return model_version
-
-
-def _baselines_beside(connection: Connection, model_version: str) -> dict[str, str]:
-    """Return version and name of the baselines that were trained beside ``model_version``."""
-    found = rows(
-        connection,
-        "select model_version, name from ops.model_version where kind = 'baseline'"
-        " and mlflow_run_id = (select mlflow_run_id from ops.model_version"
-        " where model_version = :version) order by name",
-        version=model_version,
-    )
-    return {row["model_version"]: row["name"] for row in found}
+    return model.calibrate(fitted, complete, current), len(complete)
 
 
 def _scores(engine: Engine, dataset: pd.DataFrame, versions: list[str]) -> pd.DataFrame:
@@ -459,12 +406,6 @@ def _draw(
         moved * fitted.calibration.slope,
         model.features(fitted, sample),
     )
-
-
-def _airflow_url() -> str | None:
-    """Return the address of the Airflow run at work, or None when run by hand."""
-    base, run_id = os.environ.get("AIRFLOW__API__BASE_URL"), airflow_run_id()
-    return f"{base.rstrip('/')}/dags/{JOB}/runs/{run_id}" if base and run_id else None
 
 
 def _part(shard: int, shards: int) -> str:

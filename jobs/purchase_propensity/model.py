@@ -11,6 +11,7 @@ everything learned from data is in ``Fitted``.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
@@ -296,7 +297,7 @@ def fit(
     Raises:
         ValueError: if a slice has a single label.
     """
-    uncalibrated = _fit_uncalibrated(slices.train, slices.validation, params or PARAMS)
+    uncalibrated = _fit_uncalibrated(_prepare(slices.train, slices.validation), params or PARAMS)
     seen = pd.concat([slices.train, slices.validation])
     return replace(
         uncalibrated,
@@ -366,7 +367,7 @@ def tune(
     fixed = {**PARAMS, **(start or {})}
     older = slices.train[slices.train["cutoff_age"] > 0].reset_index(drop=True)
     train = older if older["bought"].nunique() > 1 else slices.train
-    labels = slices.validation["bought"].to_numpy(dtype=float)
+    rows = _prepare(train, slices.validation)
 
     def loss(trial: optuna.Trial) -> float:
         params = fixed | {
@@ -375,8 +376,9 @@ def tune(
             "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
             "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 3, 100, log=True),
         }
-        fitted = _fit_uncalibrated(train, slices.validation, params)
-        found.append(_losses(raw_log_odds(fitted, slices.validation), labels))
+        fitted = _fit_uncalibrated(rows, params)
+        z = _log_odds(fitted, rows.held_terms, rows.held_inputs)
+        found.append(_losses(z, rows.held_labels))
         return float(found[-1].mean())
 
     found: list[Numbers] = []
@@ -458,16 +460,19 @@ def raw_log_odds(fitted: Fitted, dataset: pd.DataFrame) -> Numbers:
     """Return the log-odds before calibration, one per row."""
     parts = [np.zeros(0)]
     for block in _blocks(dataset):
-        terms, inputs = _terms(fitted, block)
-        z = _linear(fitted.linear, terms)
-        if fitted.trees is not None:
-            z = z + fitted.trees.predict(
-                inputs.to_numpy(dtype=np.float32),
-                prediction_type="RawFormulaVal",
-                thread_count=THREADS,
-            )
-        parts.append(z)
+        parts.append(_log_odds(fitted, *_terms(fitted, block)))
     return np.concatenate(parts)
+
+
+def _log_odds(fitted: Fitted, terms: pd.DataFrame, inputs: pd.DataFrame) -> Numbers:
+    z = _linear(fitted.linear, terms)
+    if fitted.trees is None:
+        return z
+    matrix = inputs.to_numpy(dtype=np.float32)
+    added: Numbers = fitted.trees.predict(
+        matrix, prediction_type="RawFormulaVal", thread_count=THREADS
+    )
+    return z + added
 
 
 def importance(fitted: Fitted, dataset: pd.DataFrame) -> pd.Series:
@@ -612,18 +617,30 @@ def _spend_of(spend: Spend, terms: pd.DataFrame) -> Numbers:
     return capped
 
 
-def _fit_uncalibrated(
-    train: pd.DataFrame, validation: pd.DataFrame, params: Mapping[str, float]
-) -> Fitted:
+@dataclass(frozen=True)
+class _Prepared:
+    """What does not depend on parameters, made once for all trials."""
+
+    start: Fitted
+    labels: Numbers
+    terms: pd.DataFrame
+    inputs: pd.DataFrame
+    held_labels: Numbers
+    held_terms: pd.DataFrame
+    held_inputs: pd.DataFrame
+
+
+def _prepare(train: pd.DataFrame, validation: pd.DataFrame) -> _Prepared:
     labels = _labels(train, "train")
-    held_out = _labels(validation, "validation")
-    rhythm = fit_rhythm(train)
-    words = _learn_words(train)
+    held_labels = _labels(validation, "validation")
     unfitted = Linear((), (), (), (), 0.0)
+    rhythm, words = fit_rhythm(train), _learn_words(train)
     start = Fitted("catboost", unfitted, rhythm, Calibration(), None, words)
-    terms, inputs = _terms(start, train)
-    linear = fit_linear(terms, labels, params["ridge"], TRUNK)
-    held_terms, held_inputs = _terms(start, validation)
+    return _Prepared(start, labels, *_terms(start, train), held_labels, *_terms(start, validation))
+
+
+def _fit_uncalibrated(rows: _Prepared, params: Mapping[str, float]) -> Fitted:
+    linear = fit_linear(rows.terms, rows.labels, params["ridge"], TRUNK)
     trees = CatBoostClassifier(
         iterations=int(params["iterations"]),
         depth=int(params["depth"]),
@@ -636,12 +653,13 @@ def _fit_uncalibrated(
         verbose=False,
     )
     trees.fit(
-        _pool(inputs, labels, linear, terms),
-        eval_set=_pool(held_inputs, held_out, linear, held_terms),
+        _pool(rows.inputs, rows.labels, linear, rows.terms),
+        eval_set=_pool(rows.held_inputs, rows.held_labels, linear, rows.held_terms),
         use_best_model=True,
     )
-    trees.shrink(_fewest_trees(trees, held_inputs, held_out, _linear(linear, held_terms)))
-    return replace(start, linear=linear, trees=trees)
+    trunk = _linear(linear, rows.held_terms)
+    trees.shrink(_fewest_trees(trees, rows.held_inputs, rows.held_labels, trunk))
+    return replace(rows.start, linear=linear, trees=trees)
 
 
 def _fewest_trees(
@@ -756,16 +774,33 @@ def _feature(name: str) -> str:
 
 
 def _terms(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the linear terms and the tree inputs of ``dataset``."""
+    """Return the linear terms and the tree inputs of ``dataset``.
+
+    Trees already fitted name their own inputs: a version goes on serving after TREES has changed.
+
+    Raises:
+        ValueError: if they name one that is no longer made.
+    """
     values = _derive(dataset)
     terms = _trunk_terms(values, fitted.rhythm)
-    inputs = pd.concat([values, terms[list(RHYTHM)]], axis=1)[list(TREES)]
+    made = [values, terms[list(RHYTHM)]]
     if fitted.words:
-        vectors = pd.DataFrame(
-            _word_means(fitted.words, dataset["categories"]), index=dataset.index, columns=WORDS
+        means = _word_means(fitted.words, dataset["categories"])
+        made.append(pd.DataFrame(means, index=dataset.index, columns=WORDS))
+    inputs = pd.concat(made, axis=1)
+    wanted = [*TREES, *(WORDS if fitted.words else ())]
+    if fitted.trees is not None:
+        wanted = list(fitted.trees.feature_names_)
+    return terms, _named(inputs, wanted)
+
+
+def _named(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    if gone := [name for name in names if name not in frame]:
+        raise ValueError(
+            f"this version reads {gone}, which the code no longer makes: promote a newer version, "
+            "or run the code that it was trained with (its MLflow run names the commit)"
         )
-        inputs = pd.concat([inputs, vectors], axis=1)
-    return terms, inputs
+    return frame[list(names)]
 
 
 def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
@@ -853,7 +888,7 @@ def _standardisation(terms: pd.DataFrame, names: Sequence[str]) -> Linear:
 
 
 def _standardised(linear: Linear, terms: pd.DataFrame) -> Numbers:
-    values = terms[list(linear.terms)].to_numpy(dtype=float)
+    values = _named(terms, linear.terms).to_numpy(dtype=float)
     scaled = (values - np.array(linear.centre)) / np.array(linear.scale)
     return np.where(np.isnan(scaled), 0.0, scaled)
 
@@ -869,6 +904,7 @@ def _learn_words(train: pd.DataFrame) -> Words | None:
     seen = pd.Series([word for ids in sequences for word in ids], dtype=object).value_counts()
     if (seen >= WORDS_FROM).sum() < 2:
         return None
+    logging.getLogger("gensim").setLevel(logging.WARNING)  # else every epoch is a line
     learned = Word2Vec(
         sequences,
         vector_size=WORD_SIZE,
