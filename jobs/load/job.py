@@ -22,6 +22,9 @@ DATED_BY = {
 }
 
 
+_NO_ROWS = sql.SQL("select * from {} limit 0")
+
+
 class NotLoadable(ValueError):
     """The folder's files are of no known form, or the product database holds other rows."""
 
@@ -67,11 +70,13 @@ def load(
         ours = driver(connection)
         for table, (columns, blocks) in found.items():
             if ours.execute(
-                sql.SQL("select from {} limit 1").format(sql.Identifier(table))
+                sql.SQL("select 1 from {} limit 1").format(sql.Identifier(table))
             ).fetchone():
                 raise NotLoadable(
                     f"{table}: the product database has rows already; load into a platform of "
-                    "its own: NIGHTSHIFT_STATE=/another/folder make load DIR=..."
+                    "its own: NIGHTSHIFT_STATE=/another/folder make load DIR=... (after a load "
+                    "that was interrupted: python -m jobs extract --from DAY --to DAY --allow-empty"
+                    " goes on)"
                 )
             report(f"{table} from {folder.name}")
             _copy(ours, table, columns, blocks, folder)
@@ -99,6 +104,15 @@ def _copy(
     blocks: Blocks,
     folder: Path,
 ) -> None:
+    known = [
+        column.name
+        for column in ours.execute(_NO_ROWS.format(sql.Identifier(table))).description or []
+    ]
+    if unknown := [name for name in columns if name not in known]:
+        raise NotLoadable(
+            f"{table} from {folder}: found columns {columns}, expected {known} (any order, some "
+            f"may lack); {unknown} is unknown. Nothing was loaded; mend the file, then try again"
+        )
     statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
