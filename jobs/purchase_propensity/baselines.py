@@ -15,6 +15,7 @@ from jobs.purchase_propensity.model import (
     calibrate,
     fit_linear,
     fit_rhythm,
+    forecast_share,
     terms_of,
 )
 
@@ -31,7 +32,12 @@ NAMES = tuple(TERMS)
 RIDGE = 1e-4
 
 
-def fit(name: str, slices: Slices, current: pd.DataFrame | None = None) -> Fitted:
+def fit(
+    name: str,
+    slices: Slices,
+    current: pd.DataFrame | None = None,
+    share: float | None = None,
+) -> Fitted:
     """Return the baseline ``name`` of NAMES, fitted and calibrated as the model is.
 
     - ``base_rate``: everybody has the same chance.
@@ -43,6 +49,7 @@ def fit(name: str, slices: Slices, current: pd.DataFrame | None = None) -> Fitte
         name: which.
         slices: what ``model.split`` returns.
         current: as in ``model.fit``.
+        share: as in ``model.calibrate``.
 
     Raises:
         ValueError: if a slice has a single label.
@@ -52,14 +59,13 @@ def fit(name: str, slices: Slices, current: pd.DataFrame | None = None) -> Fitte
     rhythm = fit_rhythm(train) if name == "bg_nbd" else None
     linear = fit_linear(terms_of(rhythm, train), labels, RIDGE, TERMS[name])
     fitted = Fitted(name, linear, rhythm, Calibration())
-    seen = pd.concat([train, slices.validation])
-    calibration = calibrate(fitted, slices.calibration, current, seen)
-    return replace(fitted, calibration=calibration)
+    return replace(fitted, calibration=calibrate(fitted, slices.calibration, current, share))
 
 
 def fit_all(slices: Slices, current: pd.DataFrame | None = None) -> dict[str, Fitted]:
     """Return every baseline by name."""
-    return {name: fit(name, slices, current) for name in NAMES}
+    share = None if current is None else forecast_share(slices, current)
+    return {name: fit(name, slices, current, share) for name in NAMES}
 
 
 __all__ = ["NAMES", "fit", "fit_all"]

@@ -298,10 +298,10 @@ def fit(
         ValueError: if a slice has a single label.
     """
     uncalibrated = _fit_uncalibrated(_prepare(slices.train, slices.validation), params or PARAMS)
-    seen = pd.concat([slices.train, slices.validation])
+    share = None if current is None else forecast_share(slices, current)
     return replace(
         uncalibrated,
-        calibration=calibrate(uncalibrated, slices.calibration, current, seen),
+        calibration=calibrate(uncalibrated, slices.calibration, current, share),
         spend=fit_spend(uncalibrated.rhythm, slices),
     )
 
@@ -310,20 +310,21 @@ def calibrate(
     fitted: Fitted,
     rows: pd.DataFrame,
     current: pd.DataFrame | None = None,
-    seen: pd.DataFrame | None = None,
+    share: float | None = None,
 ) -> Calibration:
     """Return the calibration map of ``fitted`` from labelled rows it was not trained on.
 
     Slope and level are those of ``rows``. With ``current``, the clients to be scored, the level
-    is forecast instead: a small logistic regression on the labelled rows says what share of the
-    clients as they are now will buy. Clients grow older and the shop changes between the newest
-    labels and the day of scoring; the forecast follows, and the order of clients stays as tested.
+    is set so that their mean is ``share``, which is forecast: a small logistic regression on
+    labelled rows says how many of the clients as they are now will buy. Clients grow older and
+    the shop changes between the newest labels and the day of scoring; the forecast follows, and
+    the order of clients stays as tested.
 
     Args:
         fitted: model or baseline.
         rows: what ``labelled`` returns; to serve as_of, of the datasets at ``level_cutoffs``.
         current: dataset rows of the day to score, or a fair sample of them; labels are not read.
-        seen: labelled rows that ``fitted`` was trained on; they teach nothing but the share.
+        share: what ``forecast_share`` says of ``current``; default: learned from ``rows`` alone.
 
     Raises:
         ValueError: if the labels have a single value.
@@ -333,13 +334,18 @@ def calibrate(
     settled = logistic_map.fit(raw_log_odds(fitted, known), labels)
     if current is None:
         return settled
-    taught = known if seen is None else pd.concat([seen[seen["bought"].notna()], known])
     scores = logistic_map.apply(settled, raw_log_odds(fitted, current))
-    moved = logistic_map.shift(scores, _forecast_share(taught, current))
+    moved = logistic_map.shift(scores, _share_of(known, current) if share is None else share)
     return replace(settled, intercept=settled.intercept + moved)
 
 
-def _forecast_share(rows: pd.DataFrame, current: pd.DataFrame) -> float:
+def forecast_share(slices: Slices, current: pd.DataFrame) -> float:
+    """Return the share of the clients ``current`` that will buy, learned from every slice."""
+    rows = pd.concat([slices.train, slices.validation, slices.calibration], ignore_index=True)
+    return _share_of(rows, current)
+
+
+def _share_of(rows: pd.DataFrame, current: pd.DataFrame) -> float:
     """Return the share of ``current`` that will buy, from labelled rows of earlier days."""
     rhythm = fit_rhythm(rows)
     labels = rows["bought"].to_numpy(dtype=float)
