@@ -2,6 +2,7 @@
 
 import hashlib
 
+import psycopg
 from psycopg import sql
 from sqlalchemy import Engine, text
 
@@ -40,12 +41,14 @@ def forget(warehouse: Engine, person: str, key: int) -> dict[str, int]:
         )
         postgres = driver(connection)
         for table in tables:
-            found = postgres.execute(
-                sql.SQL("delete from {} where {} = %s").format(
-                    sql.Identifier(table["nspname"], table["relname"]), sql.Identifier(column)
-                ),
-                [key],
+            statement = sql.SQL("delete from {} where {} = %s").format(
+                sql.Identifier(table["nspname"], table["relname"]), sql.Identifier(column)
             )
+            try:
+                with connection.begin_nested():
+                    found = postgres.execute(statement, [key])
+            except psycopg.errors.UndefinedTable:  # a staging table whose run ended meanwhile
+                continue
             if found.rowcount:
                 deleted[f"{table['nspname']}.{table['relname']}"] = found.rowcount
         connection.execute(

@@ -2,15 +2,17 @@
 
 A day appears in two commits: its partition is attached first and its ops.publication row, which
 every view asks for, follows. (In one commit a reader that planned before it and took its snapshot
-after it would find the day announced and its partition missing.) A day that has a partition
-already is replaced inside it, rows and publication row in one commit, since detaching would wait
-for every open reader and show older snapshots nothing.
+after it would find the day announced and its partition missing.) A day whose partition is there
+already, its own or that of its month (jobs/retention.py), is replaced inside it, rows and
+publication row in one commit, since detaching would wait for every open reader and show older
+snapshots nothing.
 """
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
@@ -126,7 +128,13 @@ def publish(
             if published == (checksum, model_version):
                 _drop(ours, [fresh, *staged])
                 return Publication(count, checksum, written=False)
-            attached = _exists(ours, "result", partition)
+            # Held until the commit, so that no month takes the day's place in between.
+            ours.execute(
+                sql.SQL("lock table only {} in share update exclusive mode").format(
+                    sql.Identifier(*table.split("."))
+                )
+            )
+            attached = _has_partition(connection, table, as_of)
             if not attached:
                 _attach(ours, table, fresh, partition, as_of)
         if not attached:
@@ -134,7 +142,7 @@ def publish(
         with warehouse.begin() as connection:
             ours = driver(connection)
             if attached:
-                _replace(ours, partition, fresh)
+                _replace(ours, table, fresh, as_of)
             connection.execute(
                 text(
                     "insert into ops.publication (table_name, as_of, model_version, rows,"
@@ -156,6 +164,11 @@ def publish(
                 execute(connection, path, **parameters)
             _drop(ours, [fresh, *staged])
     return Publication(count, checksum, written=True)
+
+
+def partitions(connection: Connection, table: str) -> list[dict[str, Any]]:
+    """Return name, first_day and end_day (not in it) of each partition of ``table``, in order."""
+    return rows(connection, sql_file("publish/partitions.sql"), table_name=table)
 
 
 def _fill(
@@ -281,18 +294,24 @@ def _wait_for_planners(warehouse: Engine, table: str) -> None:
             time.sleep(0.01)
 
 
-def _replace(ours: Postgres, partition: str, fresh: str) -> None:
-    """Put the fresh rows in the place of the day's old ones; readers see either, never both."""
-    target = sql.Identifier("result", partition)
-    ours.execute(sql.SQL("delete from {}").format(target))
+def _replace(ours: Postgres, table: str, fresh: str, as_of: date) -> None:
+    """Put the fresh rows in the place of the day's old ones; readers see either, never both.
+
+    The rows go through the table, which knows its partitions: a month may have taken the day's
+    place since we looked.
+    """
+    target = sql.Identifier(*table.split("."))
+    ours.execute(sql.SQL("delete from {} where as_of = {}").format(target, sql.Literal(as_of)))
     ours.execute(
         sql.SQL("insert into {} select * from {}").format(target, sql.Identifier("staging", fresh))
     )
 
 
-def _exists(ours: Postgres, schema: str, name: str) -> bool:
-    found = ours.execute("select to_regclass(%s) is not null", [f"{schema}.{name}"]).fetchone()
-    return bool(found and found[0])
+def _has_partition(connection: Connection, table: str, as_of: date) -> bool:
+    return any(
+        partition["first_day"] <= as_of < partition["end_day"]
+        for partition in partitions(connection, table)
+    )
 
 
 def _drop(ours: Postgres, names: Sequence[str]) -> None:

@@ -1,0 +1,385 @@
+"""Retention: months take the place of their days, and no reader notices."""
+
+import contextlib
+import multiprocessing
+import threading
+import time
+from datetime import date
+
+import numpy as np
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from test_publish import TABLE, put, read
+
+from jobs import publish, retention
+from jobs.forget import forget
+from jobs.retention import PutOff, due_months, merge, retain
+from jobs.warehouse import AlreadyRunning, engine
+
+AS_OF = date(2026, 6, 15)
+JANUARY = [date(2026, 1, day) for day in range(1, 32)]
+EVERY_DAY = (
+    "select as_of, count(*), count(distinct client_id), min(model_version)"
+    " from bi.purchase_propensity_history group by as_of order by as_of"
+)
+CHECKSUMS = (
+    "select as_of, sum(hash_record_extended(scored, 0)::numeric)"
+    " from result.purchase_propensity as scored group by as_of order by as_of"
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Let retention give up soon: what it waits for here comes at once or never."""
+    monkeypatch.setattr(retention, "SNAPSHOT_SECONDS", 0.3)
+    monkeypatch.setattr(retention, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.05)
+
+
+@pytest.fixture
+def january(warehouse) -> Engine:
+    """Return the warehouse with three days of January published, 5 rows each."""
+    for day in (1, 15, 31):
+        put(warehouse, date(2026, 1, day), clients=5)
+    return warehouse
+
+
+def days_of(handle: Engine) -> list[tuple[str, str, str]]:
+    """Return name, first and end day of each partition of the scores."""
+    with handle.connect() as connection:
+        return [
+            (one["name"].removeprefix("purchase_propensity_"), one["first_day"], one["end_day"])
+            for one in publish.partitions(connection, TABLE)
+        ]
+
+
+MERGED = [("202601", date(2026, 1, 1), date(2026, 2, 1))]
+LINE = "result.purchase_propensity 2026-01"
+
+
+def test_a_month_whose_days_are_all_older_than_90_days_is_merged_and_no_other(warehouse):
+    for day in (date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 31), date(2026, 2, 1)):
+        put(warehouse, day, clients=5)
+    before = read(warehouse, EVERY_DAY), read(warehouse, CHECKSUMS)
+
+    early = retain(warehouse, date(2026, 5, 1), None)
+    done = retain(warehouse, date(2026, 5, 2), None)
+
+    assert list(early) == ["result.purchase_propensity 2025-12"]
+    assert done == {LINE: "merged, 2 days, 10 rows"}
+    assert days_of(warehouse) == [
+        ("202512", date(2025, 12, 1), date(2026, 1, 1)),
+        *MERGED,
+        ("20260201", date(2026, 2, 1), date(2026, 2, 2)),
+    ]
+    assert (read(warehouse, EVERY_DAY), read(warehouse, CHECKSUMS)) == before
+    assert retain(warehouse, date(2026, 5, 2), None) == {}
+
+
+def test_a_month_keeps_key_checks_and_statistics_and_leaves_no_copy(january):
+    retain(january, AS_OF, None)
+
+    assert read(
+        january,
+        "select contype, count(*) from pg_constraint"
+        " where conrelid = cast('result.purchase_propensity_202601' as regclass)"
+        " and contype in ('p', 'c') group by contype order by contype",
+    ) == [("c", 6), ("p", 1)]
+    assert read(
+        january,
+        "select reltuples from pg_class where relname = 'purchase_propensity_202601'",
+    ) == [(15,)]
+    assert read(january, "select count(*) from pg_tables where schemaname = 'staging'") == [(0,)]
+
+
+def test_a_day_in_a_month_is_published_again_as_any_other(january):
+    retain(january, AS_OF, None)
+
+    same = put(january, date(2026, 1, 15), clients=5)
+    other = put(january, date(2026, 1, 15), clients=7, version="v2")
+
+    assert (same.written, other.written) == (False, True)
+    assert read(january, EVERY_DAY) == [
+        (date(2026, 1, 1), 5, 5, "v1"),
+        (date(2026, 1, 15), 7, 7, "v2"),
+        (date(2026, 1, 31), 5, 5, "v1"),
+    ]
+    assert days_of(january) == MERGED
+
+
+def test_a_day_never_published_is_published_into_its_month(january):
+    retain(january, AS_OF, None)
+
+    new = put(january, date(2026, 1, 2), clients=6)
+
+    assert new.written
+    assert read(january, EVERY_DAY)[1] == (date(2026, 1, 2), 6, 6, "v1")
+    assert read(january, "select replaced from ops.publication") == [(False,)] * 4
+    assert days_of(january) == MERGED
+
+
+def test_days_published_late_are_merged_the_next_night(warehouse):
+    put(warehouse, date(2024, 2, 29), clients=5)
+
+    assert retain(warehouse, AS_OF, None) == {
+        "result.purchase_propensity 2024-02": "merged, 1 days, 5 rows"
+    }
+    assert days_of(warehouse) == [("202402", date(2024, 2, 1), date(2024, 3, 1))]
+
+
+def test_a_day_attached_but_not_announced_stays_invisible_and_can_be_published(
+    january, monkeypatch
+):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.publish._wait_for_planners", die)
+    with pytest.raises(KeyboardInterrupt):
+        put(january, date(2026, 1, 2), clients=6)
+    monkeypatch.undo()
+
+    retain(january, AS_OF, None)
+    hidden = len(read(january, EVERY_DAY))
+    put(january, date(2026, 1, 2), clients=7)
+
+    assert hidden == 3
+    assert read(january, EVERY_DAY)[1] == (date(2026, 1, 2), 7, 7, "v1")
+
+
+def test_a_month_merged_between_attaching_a_day_and_announcing_it_holds_the_day(
+    january, monkeypatch
+):
+    done = {}
+    monkeypatch.setattr(
+        "jobs.publish._wait_for_planners", lambda *_: done.update(retain(january, AS_OF, None))
+    )
+
+    put(january, date(2026, 1, 2), clients=6)
+
+    assert done == {LINE: "merged, 4 days, 21 rows"}
+    assert read(january, EVERY_DAY)[1] == (date(2026, 1, 2), 6, 6, "v1")
+
+
+def test_a_day_attached_while_the_month_is_copied_puts_the_merge_off(january, monkeypatch):
+    real = retention._outlive_older_snapshots
+
+    def publish_first(*values):
+        put(january, date(2026, 1, 2), clients=6)
+        real(*values)
+
+    monkeypatch.setattr(retention, "_outlive_older_snapshots", publish_first)
+
+    assert retain(january, AS_OF, None)[LINE].startswith("put off: days of the month were publ")
+    assert [name for name, *_ in days_of(january)] == [
+        "20260101", "20260102", "20260115", "20260131",
+    ]  # fmt: skip
+    assert read(january, "select count(*) from pg_tables where schemaname = 'staging'") == [(0,)]
+    assert len(read(january, EVERY_DAY)) == 4
+
+
+def test_a_person_is_forgotten_in_months_too(january):
+    retain(january, AS_OF, None)
+
+    deleted = forget(january, "client", 3)
+
+    assert deleted == {"result.purchase_propensity": 3}
+    assert [row[1] for row in read(january, EVERY_DAY)] == [4, 4, 4]
+
+
+def test_a_snapshot_older_than_the_copy_puts_the_merge_off_and_sees_every_day(january, as_role):
+    before = read(january, EVERY_DAY)
+    with as_role("bi_reader").connect() as connection:
+        connection.execute(text("set transaction isolation level repeatable read"))
+        connection.execute(text("select 1"))  # takes the snapshot, and no lock on any table
+
+        put_off = retain(january, AS_OF, None)
+        seen = [tuple(row) for row in connection.execute(text(EVERY_DAY))]
+    done = retain(january, AS_OF, None)
+
+    assert put_off[LINE].startswith("put off: 1 transactions that began before the copy")
+    assert seen == before
+    assert done == {LINE: "merged, 3 days, 15 rows"}
+
+
+def test_a_snapshot_younger_than_the_copy_sees_every_day_before_and_after_the_change(
+    january, as_role, monkeypatch
+):
+    before = read(january, EVERY_DAY)
+    real = retention._outlive_older_snapshots
+    with as_role("bi_reader").connect() as connection:
+
+        def snapshot_first(*values):
+            connection.execute(text("set transaction isolation level repeatable read"))
+            connection.execute(text("select 1"))
+            real(*values)
+
+        monkeypatch.setattr(retention, "_outlive_older_snapshots", snapshot_first)
+        done = retain(january, AS_OF, None)
+        seen = [tuple(row) for row in connection.execute(text(EVERY_DAY))]
+
+    assert done == {LINE: "merged, 3 days, 15 rows"}
+    assert seen == before
+
+
+def test_an_open_reader_of_the_table_puts_the_merge_off_unharmed(january, as_role):
+    with as_role("bi_reader").connect() as connection:
+        before = connection.execute(text(EVERY_DAY)).all()
+
+        put_off = retain(january, AS_OF, None)
+
+        assert connection.execute(text(EVERY_DAY)).all() == before
+    assert put_off == {LINE: "put off: result.purchase_propensity was in use"}
+    assert retain(january, AS_OF, None) == {LINE: "merged, 3 days, 15 rows"}
+
+
+@pytest.mark.parametrize("write", ["publish", "forget"])
+def test_a_writer_does_not_wait_for_a_merge_that_waits(january, as_role, monkeypatch, write):
+    monkeypatch.setattr(retention, "SNAPSHOT_SECONDS", 30)
+    done, errors = {}, []
+
+    def run() -> None:
+        try:
+            done.update(retain(january, AS_OF, None))
+        except Exception as error:
+            errors.append(error)
+
+    with as_role("bi_reader").connect() as connection:
+        connection.execute(text("set transaction isolation level repeatable read"))
+        connection.execute(text("select 1"))
+        merging = threading.Thread(target=run)
+        merging.start()
+        copied = "select to_regclass('staging.purchase_propensity_202601_month') is not null"
+        while read(january, copied) == [(False,)]:
+            time.sleep(0.01)
+        begun = time.monotonic()
+
+        if write == "publish":
+            put(january, date(2026, 1, 15), clients=7, version="v2")
+        else:
+            forget(january, "client", 3)
+
+        took = time.monotonic() - begun
+        merging.join(30)
+
+    assert errors == []
+    assert done == {LINE: "put off: a day of the month was about to be written"}
+    assert took < 5
+    assert read(january, "select count(*) from pg_tables where schemaname = 'staging'") == [(0,)]
+    assert [row[1] for row in read(january, EVERY_DAY)] == (
+        [5, 7, 5] if write == "publish" else [4, 4, 4]
+    )
+
+
+def test_two_merges_of_one_month_cannot_race(january, monkeypatch):
+    (month,) = due_months(january, AS_OF)
+    raced = []
+
+    def second(*_):
+        with pytest.raises(AlreadyRunning, match=r"retain result\.purchase_propensity 2026-01-01"):
+            merge(january, month)
+        raced.append(True)
+        raise PutOff("seen")
+
+    monkeypatch.setattr(retention, "_outlive_older_snapshots", second)
+
+    assert retain(january, AS_OF, None) == {LINE: "put off: seen"}
+    assert raced == [True]
+
+
+CLIENTS = 150
+KILLED_DAYS = [date(2025, month, day) for month in range(1, 11) for day in (1, 28)]
+
+
+def watch(url: str, isolation: str, seed: int, stop, found) -> None:
+    """Read every day again and again; put every impossible answer into ``found``.
+
+    Between taking its snapshot and asking for the first time a transaction waits a little: the
+    moment at which a change of partitions would show an older snapshot nothing.
+    """
+    generator = np.random.default_rng(seed)
+    reads = 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not stop.is_set():
+            with connection.transaction():
+                connection.execute(f"set transaction isolation level {isolation}")
+                connection.execute("select 1")
+                time.sleep(float(generator.uniform(0, 0.1)))
+                rows = connection.execute(
+                    "select as_of, count(*), count(distinct client_id),"
+                    " count(distinct model_version) from bi.purchase_propensity_history"
+                    " group by as_of order by as_of"
+                ).fetchall()
+            reads += 1
+            if rows != [(day, CLIENTS, CLIENTS, 1) for day in KILLED_DAYS]:
+                found.put(("wrong", isolation, f"{len(rows)} days: {rows}"))
+    found.put(("reads", isolation, reads))
+
+
+def merge_all(url: str, ready) -> None:
+    """Merge all that is due, until killed; the lock of one killed before may still be there."""
+    retention.PAUSE_SECONDS = 0.02
+    handle = engine(url)
+    ready.set()
+    with contextlib.suppress(AlreadyRunning):
+        retain(handle, AS_OF, None)
+
+
+def test_readers_never_see_a_partial_missing_or_doubled_day_while_merges_are_killed(
+    warehouse, as_role
+):
+    """Kill -9 at random moments of the merging of ten months, days published in between."""
+    for day in KILLED_DAYS:
+        put(warehouse, day, CLIENTS, version="v0")
+    before = read(warehouse, CHECKSUMS)
+    reader = as_role("bi_reader").url.set(drivername="postgresql").render_as_string(False)
+    # Forked from a process that has the imports, so that what is killed is at work, not importing.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["jobs.retention", "numpy", "pytest"])
+    stop, found = context.Event(), context.Queue()
+    readers = [
+        context.Process(target=watch, args=(reader, isolation, seed, stop, found))
+        for seed, isolation in enumerate(["read committed", "repeatable read", "repeatable read"])
+    ]
+    for process in readers:
+        process.start()
+    url = warehouse.url.render_as_string(hide_password=False)
+    generator = np.random.default_rng(5)
+    killed, published = 0, set()
+    for attempt in range(12):
+        ready = context.Event()
+        process = context.Process(target=merge_all, args=(url, ready))
+        process.start()
+        assert ready.wait(60)
+        time.sleep(float(generator.uniform(0.02, 0.4)))
+        if attempt % 3 == 2:
+            day = KILLED_DAYS[int(generator.integers(len(KILLED_DAYS)))]
+            put(warehouse, day, CLIENTS, seed=attempt, version=f"v{attempt}")
+            published.add(day)
+        killed += process.is_alive()
+        process.kill()
+        process.join()
+    halfway = len(due_months(warehouse, AS_OF))
+    deadline = time.monotonic() + 60
+    while due_months(warehouse, AS_OF):
+        assert time.monotonic() < deadline
+        with contextlib.suppress(AlreadyRunning):
+            retain(warehouse, AS_OF, None)
+        time.sleep(0.05)
+    stop.set()
+    answers = [found.get(timeout=60) for _ in readers]
+    while not found.empty():
+        answers.append(found.get())
+    for process in readers:
+        process.join(timeout=60)
+
+    assert [each for each in answers if each[0] == "wrong"] == []
+    assert all(reads > 20 for kind, _, reads in answers if kind == "reads")
+    assert killed >= 6
+    assert 0 < halfway < 10
+    assert [name for name, *_ in days_of(warehouse)] == [f"2025{n:02}" for n in range(1, 11)]
+    after = read(warehouse, CHECKSUMS)
+    assert [one for one in after if one[0] not in published] == [
+        one for one in before if one[0] not in published
+    ]
+    assert read(warehouse, "select count(*) from pg_tables where schemaname = 'staging'") == [(0,)]
