@@ -8,6 +8,10 @@ from zoneinfo import ZoneInfo
 ROOT = Path(__file__).resolve().parents[1]
 
 
+class BadSetting(ValueError):
+    """A setting's value is not of its kind."""
+
+
 def state_dir() -> Path:
     """Return the folder that holds everything the platform keeps on this machine."""
     return Path(os.environ.get("NIGHTSHIFT_STATE") or ROOT / ".state").resolve()
@@ -56,6 +60,18 @@ def warehouse_url() -> str:
 def source_tz() -> ZoneInfo:
     """Return the zone in which source times without one are read."""
     return ZoneInfo(setting("SOURCE_TZ", "UTC"))
+
+
+def raw_days() -> int | None:
+    """Return how many days of raw are kept, or None to keep everything (jobs/retention.py).
+
+    Raises:
+        BadSetting: if it is no number of days.
+    """
+    value = setting("NIGHTSHIFT_RAW_DAYS", "")
+    if value and not value.isdecimal():
+        raise BadSetting(f"NIGHTSHIFT_RAW_DAYS is {value!r}; expected a number of days, or nothing")
+    return int(value) if value else None
 
 
 def pages_dir() -> Path:

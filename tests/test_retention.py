@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import threading
 import time
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import psycopg
@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import Engine, text
 from test_publish import TABLE, put, read
 
-from jobs import publish, retention
+from jobs import publish, retention, settings
+from jobs.extract import job
 from jobs.forget import forget
-from jobs.retention import PutOff, due_months, merge, retain
-from jobs.warehouse import AlreadyRunning, engine
+from jobs.retention import PutOff, RawStillNeeded, due_months, merge, retain
+from jobs.warehouse import AlreadyRunning, engine, sql_file
 
 AS_OF = date(2026, 6, 15)
 JANUARY = [date(2026, 1, day) for day in range(1, 32)]
@@ -23,6 +24,7 @@ EVERY_DAY = (
     "select as_of, count(*), count(distinct client_id), min(model_version)"
     " from bi.purchase_propensity_history group by as_of order by as_of"
 )
+DAYS = "select client_id, event_day, known_from, lines from feature.purchase_day order by client_id"
 CHECKSUMS = (
     "select as_of, sum(hash_record_extended(scored, 0)::numeric)"
     " from result.purchase_propensity as scored group by as_of order by as_of"
@@ -285,6 +287,154 @@ def test_two_merges_of_one_month_cannot_race(january, monkeypatch):
 
     assert retain(january, AS_OF, None) == {LINE: "put off: seen"}
     assert raced == [True]
+
+
+@pytest.fixture
+def loaded(warehouse):
+    """Return a function that loads days of a table under raw, one row each."""
+
+    def load(table: str, first: date, last: date) -> None:
+        with warehouse.begin() as connection:
+            for offset in range((last - first).days + 1):
+                day = first + timedelta(days=offset)
+                connection.execute(
+                    text(
+                        f"create table raw.{table}_{day:%Y%m%d} partition of raw.{table}"
+                        f" for values from ('{day}') to ('{day + timedelta(days=1)}')"
+                    )
+                )
+            for statement in (
+                f"insert into raw.{table} (client_id, copies, event_day, known_from)"
+                " select 1, 1, day, day + 1 from days",
+                "insert into ops.load (table_name, event_day, as_of, mode, rows_read, rows_loaded,"
+                f" duplicates, quarantined, checksum) select '{table}', day, day + 1, 'nightly', 1,"
+                " 1, 0, 0, 1 from days",
+            ):
+                connection.execute(
+                    text(
+                        "with days as (select cast(:first as date) + n as day"
+                        f" from generate_series(0, :last - cast(:first as date)) as n) {statement}"
+                    ),
+                    {"first": first, "last": last},
+                )
+
+    return load
+
+
+def raw_days_of(handle: Engine, table: str) -> list[date]:
+    days = read(handle, f"select event_day from raw.{table} order by event_day")
+    return [day for (day,) in days]
+
+
+def test_raw_is_kept_unless_asked(warehouse, loaded):
+    loaded("client_event", date(2024, 1, 1), date(2024, 1, 3))
+
+    assert retain(warehouse, AS_OF, None) == {}
+    assert len(raw_days_of(warehouse, "client_event")) == 3
+
+
+def test_raw_older_than_its_setting_is_dropped_and_its_aggregates_stay(warehouse, loaded, given):
+    loaded("apparel_purchases", date(2026, 6, 1), date(2026, 6, 14))
+    given(
+        "feature.event_day", client_id=1, event_day=date(2026, 6, 1), event_type="view",
+        known_from=date(2026, 6, 2), events=1,
+    )  # fmt: skip
+
+    done = retain(warehouse, AS_OF, 5)
+
+    assert done == {"raw.apparel_purchases": "dropped, 9 days"}
+    assert raw_days_of(warehouse, "apparel_purchases") == [
+        date(2026, 6, day) for day in range(10, 15)
+    ]
+    assert read(warehouse, "select count(*) from feature.event_day") == [(1,)]
+    assert read(warehouse, "select count(*) from ops.load") == [(14,)]
+
+
+def test_messages_stay_as_long_as_purchases_look_them_up(warehouse, loaded):
+    loaded("apparel_messages", date(2026, 4, 1), date(2026, 6, 14))
+    loaded("apparel_purchases", date(2026, 4, 1), date(2026, 5, 5))
+    loaded("apparel_purchases", date(2026, 5, 7), date(2026, 6, 14))
+
+    done = retain(warehouse, AS_OF, 5)
+    loaded("apparel_purchases", date(2026, 5, 6), date(2026, 5, 6))
+    later = retain(warehouse, AS_OF, 5)
+
+    # 5 + 30 days before 15 June is 11 May; what was bought on 6 May may be tied to the messages
+    # of 6 April to 6 May.
+    assert done["raw.apparel_messages"] == "dropped, 9 days"
+    assert later["raw.apparel_messages"] == "dropped, 31 days"
+    assert raw_days_of(warehouse, "apparel_messages")[0] == date(2026, 5, 11)
+
+
+def test_raw_is_counted_from_the_newest_loaded_day_of_the_table_that_is_behind(warehouse, loaded):
+    loaded("apparel_purchases", date(2026, 6, 1), date(2026, 6, 14))
+    loaded("client_event", date(2026, 6, 1), date(2026, 6, 6))
+
+    assert retain(warehouse, date(2036, 1, 1), 5) == {
+        "raw.apparel_purchases": "dropped, 1 days",
+        "raw.client_event": "dropped, 1 days",
+    }
+
+
+def test_a_setting_that_the_extraction_could_not_live_with_is_refused(warehouse, loaded):
+    loaded("client_event", date(2024, 1, 1), date(2024, 1, 3))
+
+    with pytest.raises(RawStillNeeded, match="NIGHTSHIFT_RAW_DAYS is 3; expected 4 or more"):
+        retain(warehouse, AS_OF, 3)
+
+    assert len(raw_days_of(warehouse, "client_event")) == 3
+
+
+def test_the_tie_of_a_purchase_looks_no_further_back_than_messages_are_kept():
+    statement = sql_file("feature/purchase_day.sql")
+
+    assert f"between purchases.event_day - {retention.TIE_DAYS} and" in statement
+
+
+def test_days_whose_raw_is_gone_are_reloaded_no_more_and_say_so(app, warehouse, given):
+    row = {"quantity": 1, "price": 10, "category_ids": "[]", "message_id": None}
+    for day in range(1, 11):
+        given("apparel_purchases", client_id=day, date=date(2026, 3, day), **row)
+    first, last = date(2026, 3, 1), date(2026, 3, 10)
+    job.load_range(app, warehouse, first, last, ("apparel_purchases",))
+    before = read(warehouse, DAYS)
+
+    dropped = retain(warehouse, AS_OF, 5)
+    same = job.reload(app, warehouse, first, last, ("apparel_purchases",))
+    again = job.load_range(app, warehouse, first, last, ("apparel_purchases",))
+    given("apparel_purchases", client_id=99, date=date(2026, 3, 2), **row)
+    with pytest.raises(job.RawDropped, match=r"raw\.apparel_purchases 2026-03-02: the source has"):
+        job.reload(app, warehouse, first, last, ("apparel_purchases",))
+
+    assert dropped == {"raw.apparel_purchases": "dropped, 5 days"}
+    assert same["apparel_purchases"]["changed_days"] == 0
+    assert again["apparel_purchases"]["loaded"] == 0
+    assert read(warehouse, DAYS) == before
+
+
+def test_an_open_reader_of_raw_puts_dropping_off(warehouse, loaded):
+    loaded("client_event", date(2026, 1, 1), date(2026, 1, 9))
+    with warehouse.connect() as connection:
+        connection.execute(text("select from raw.client_event"))
+
+        done = retain(warehouse, AS_OF, 4)
+
+    assert done == {"raw.client_event": "put off: raw.client_event was in use"}
+    assert len(raw_days_of(warehouse, "client_event")) == 9
+
+
+@pytest.mark.parametrize("raw_days", ["", "400"])
+def test_the_setting_is_days_or_nothing(monkeypatch, raw_days):
+    monkeypatch.setenv("NIGHTSHIFT_RAW_DAYS", raw_days)
+
+    assert settings.raw_days() == (400 if raw_days else None)
+
+
+def test_a_setting_that_is_no_number_is_named(monkeypatch):
+    monkeypatch.setenv("NIGHTSHIFT_RAW_DAYS", "a year")
+
+    with pytest.raises(settings.BadSetting, match="NIGHTSHIFT_RAW_DAYS is 'a year'"):
+        settings.raw_days()
 
 
 CLIENTS = 150

@@ -45,6 +45,10 @@ KEYS = {
 Counts = dict[str, int]
 
 
+class RawDropped(LookupError):
+    """Raw of a day is gone (jobs/retention.py), so it can't be compared with the source."""
+
+
 def extract(
     source: Engine, warehouse: Engine, as_of: date, tables: Sequence[str] = SHOP
 ) -> dict[str, Counts]:
@@ -288,6 +292,13 @@ def _stage_changes(
     columns: dict[str, str],
 ) -> int:
     """Stage the changed days as the source has them, and apart from that what raw lacks."""
+    if gone := [day for day in changed if not staging.has_day(ours, table, day)]:
+        raise RawDropped(
+            f"raw.{table} {gone[0]}{f' and {len(gone) - 1} more days' if gone[1:] else ''}: the "
+            "source has other rows than were loaded, and raw of that day is gone "
+            "(NIGHTSHIFT_RAW_DAYS), so they can't be told apart; ask for later days. What was "
+            "built on it stays as it is"
+        )
     _, seen_name, late_name = _staged_names(table, as_of)
     seen = staging.create(ours, table, seen_name, known_from=known_at)
     for day in changed:

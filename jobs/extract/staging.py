@@ -53,6 +53,13 @@ def exists(warehouse: Postgres, name: str) -> bool:
     return bool(found and found[0])
 
 
+def has_day(warehouse: Postgres, table: str, day: date) -> bool:
+    """Return whether raw.``table`` has a partition for ``day``."""
+    name = f"raw.{table}_{day:%Y%m%d}"
+    found = warehouse.execute("select to_regclass(%s) is not null", [name]).fetchone()
+    return bool(found and found[0])
+
+
 def drop(warehouse: Postgres, *names: str) -> None:
     """Drop staging tables, those that are there."""
     for name in names:
