@@ -213,6 +213,18 @@ def forget(
 
 
 @app.command()
+def retain(as_of: Day) -> None:
+    """Merge result days older than 90 days into months; drop raw as NIGHTSHIFT_RAW_DAYS says."""
+    from jobs import retention
+
+    done = retention.retain(warehouse(), as_of.date(), settings.raw_days())
+    for what, became in done.items():
+        typer.echo(f"{what}: {became}")
+    if not done:
+        typer.echo("nothing is due")
+
+
+@app.command()
 def load(
     folder: Path,
     target_as_of: MaybeDay = None,

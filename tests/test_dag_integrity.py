@@ -142,12 +142,15 @@ def test_parsing_is_cheap_and_imports_no_job():
 
 def test_errors_named_as_hopeless_exist():
     from jobs.checks import CheckFailed
+    from jobs.extract.job import RawDropped
     from jobs.extract.source import SourceChanged
+    from jobs.retention import RawStillNeeded
+    from jobs.settings import BadSetting
     from plugins import run
 
-    real = {one.__name__ for one in (CheckFailed, SourceChanged, run.NoDay)}
+    errors = (CheckFailed, SourceChanged, run.NoDay, RawDropped, RawStillNeeded, BadSetting)
 
-    assert real == run.HOPELESS
+    assert {one.__name__ for one in errors} == run.HOPELESS
 
 
 def test_extract_shop_takes_every_table_of_the_shop_in_the_order_they_need(bag):

@@ -380,8 +380,27 @@ def test_a_refused_day_stops_alone_is_shown_and_fails_the_run(bag, extraction, n
     assert row["rerun_command"].endswith("--table client_event")
 
 
+# --- retention ---------------------------------------------------------------------------------
+
+
+def test_retention_counts_back_from_its_own_day_and_takes_its_setting(bag, monkeypatch, notes):
+    from jobs import retention
+
+    def retain(engine, as_of, raw_days):
+        notes.append((as_of, raw_days))
+        return {"raw.client_event": "dropped, 1 days"}
+
+    monkeypatch.setattr(retention, "retain", retain)
+    monkeypatch.setenv("NIGHTSHIFT_RAW_DAYS", "400")
+
+    done = run_dag(bag, "retention")
+
+    assert done.tasks == {"retain": "success"}
+    assert notes == [(AS_OF, 400)]
+
+
 def test_the_steps_replaced_here_take_what_the_dags_give_them():
-    from jobs import pages
+    from jobs import pages, retention
     from jobs.extract import job as extract
     from jobs.purchase_propensity import job as propensity
 
@@ -391,6 +410,7 @@ def test_the_steps_replaced_here_take_what_the_dags_give_them():
         (extract.check_table, (engine, "client_event", AS_OF)),
         (extract.accept_table, (engine, "client_event", AS_OF)),
         (pages.build, (engine, airflow_home.HOME)),
+        (retention.retain, (engine, AS_OF, 400)),
         (propensity.train, (engine, AS_OF, False, None)),
         (propensity.score, (engine, AS_OF, "v1", 0, 1)),
         (propensity.publish, (engine, AS_OF, "v1", 1)),

@@ -18,7 +18,7 @@ from jobs.local.up import Platform
 from jobs.warehouse import engine, sql_file
 
 NIGHTS = 3
-DAGS = ("extract_shop", "purchase_propensity")
+DAGS = ("extract_shop", "purchase_propensity", "retention")
 RUN_SECONDS = 3600
 ONE_DAY = timedelta(days=1)
 # Each a file under sql/demo.
