@@ -2,22 +2,23 @@
 
 import getpass
 import importlib
+import sys
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from jobs import settings
-from jobs.warehouse import engine
+from jobs.warehouse import engine, first_line
 
 if TYPE_CHECKING:  # the champion package imports pandas and more, which most commands can spare
     from jobs.champion import Change
 
 app = typer.Typer(
-    help="Nightshift by hand: extract, run, promote, roll back, forget.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,6 +29,35 @@ Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
 MaybeDay = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 Tables = Annotated[list[str] | None, typer.Option("--table", help="One table; may be repeated.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
+
+
+@app.callback()
+def show_errors(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    """Nightshift by hand: extract, run, promote, roll back, forget."""
+    if not debug:
+        sys.excepthook = in_one_line
+
+
+def in_one_line(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show an error as one line where its message says all; a programming error in full.
+
+    An error class of our own is a message to whoever typed the command; Postgres calls
+    operational what is not the programmer's doing.
+    """
+    if kind.__module__.startswith("jobs."):
+        said = f"{kind.__name__}: {error}"
+    elif isinstance(error, OperationalError):
+        said = (
+            f"Postgres: {first_line(error)}; is it up, and are the AIRFLOW_CONN_* settings right?"
+        )
+    else:
+        sys.__excepthook__(kind, error, trace)
+        return
+    typer.secho(said, fg="red", err=True)
 
 
 def source() -> Engine:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import great_expectations as gx
     from great_expectations.core import ExpectationValidationResult
 
+log = logging.getLogger(__name__)
+
 # A row of ops.validation; the names are its columns.
 Outcome = dict[str, Any]
 SAMPLE = 3
@@ -94,7 +96,7 @@ def quarantine(
     """Move the rows of staging.``name`` that break a rule to quarantine.``table``.
 
     Returns:
-        Rows moved, each with the names of all the rules it broke.
+        Rows moved, each with the names of all the rules it broke; a warning in the log says which.
 
     Raises:
         CheckFailed: if more than ``max_share`` of the rows, and more than ``max_rows``, break a
@@ -115,20 +117,30 @@ def quarantine(
         ).fetchone()
         assert counted is not None
         offenders, rows = counted
+        if not offenders:
+            return 0
+        by_reason = postgres.execute(
+            sql.SQL(
+                "select reason, count(*), (array_agg(client_id order by client_id)"
+                " filter (where client_id is not null))[:3]"
+                " from (select client_id, unnest(array_remove(array[{}], null)) as reason"
+                " from {} where {}) as broken group by reason order by 2 desc, 1"
+            ).format(reasons, staged, broken)
+        ).fetchall()
+        found = ", ".join(
+            f"{count} with {rule}" + (f" (clients {', '.join(map(str, keys))})" if keys else "")
+            for rule, count, keys in by_reason
+        )
         if offenders > max(max_share * rows, max_rows):
-            worst = postgres.execute(
-                sql.SQL(
-                    "select reason, count(*), (array_agg(client_id order by client_id))[:3]"
-                    " from (select client_id, unnest(array_remove(array[{}], null)) as reason"
-                    " from {} where {}) as broken group by reason order by 2 desc"
-                ).format(reasons, staged, broken)
-            ).fetchall()
-            found = ", ".join(f"{count} with {rule} (clients {ids})" for rule, count, ids in worst)
             raise CheckFailed(
                 f"{table} as of {as_of}: {offenders} of {rows} rows break a rule "
                 f"({offenders / rows:.1%}, at most {max_share:.0%} may be set aside): {found}; "
                 "nothing was loaded. Mend the source, then rerun"
             )
+        log.warning(
+            "%s as of %s: %d of %d rows set aside: %s; they are in quarantine.%s, all others go on",
+            table, as_of, offenders, rows, found, table,
+        )  # fmt: skip
         postgres.execute(
             sql.SQL(
                 "with gone as (delete from {staged} where {broken} returning *)"
@@ -193,7 +205,7 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
         unexpected = observed if isinstance(observed, int) else len(sample)
         sample = [{name: row.get(name) for name in key} for row in sample]
     return {
-        "expectation": config.description or config.type.removeprefix("expect_"),
+        "expectation": config.description or _expected(config.type, config.kwargs),
         "column_name": column,
         "severity": str(getattr(config.severity, "value", config.severity)),
         "success": bool(result.success),
@@ -202,6 +214,16 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
         "sample": sample[:SAMPLE],
         "observed": None if observed is None else str(observed)[:200],
     }
+
+
+def _expected(kind: str, kwargs: Mapping[str, Any]) -> str:
+    """Return an expectation that has no words of its own: its type, and what it asks for."""
+    asked = [
+        f"{name} {', '.join(value) if isinstance(value, list) else value}"
+        for name in ("min_value", "max_value", "value_set", "regex", "mostly")
+        if (value := kwargs.get(name)) is not None
+    ]
+    return kind.removeprefix("expect_") + (f" ({'; '.join(asked)})" if asked else "")
 
 
 def _in_words(outcome: Outcome) -> str:

@@ -8,6 +8,10 @@ from zoneinfo import ZoneInfo
 ROOT = Path(__file__).resolve().parents[1]
 
 
+class MissingSetting(LookupError):
+    """A setting that has no default is nowhere."""
+
+
 class BadSetting(ValueError):
     """A setting's value is not of its kind."""
 
@@ -36,11 +40,11 @@ def setting(name: str, default: str | None = None) -> str:
     """Return the value of ``name``: environment, then env file, then ``default``.
 
     Raises:
-        LookupError: if it is nowhere and there is no default.
+        MissingSetting: if it is nowhere and there is no default.
     """
     value = os.environ.get(name) or read_env_file().get(name) or default
     if value is None:
-        raise LookupError(
+        raise MissingSetting(
             f"{name} is neither in the environment nor in {env_file()}: "
             f"set it, or run `make up` to make a platform on this machine"
         )

@@ -8,9 +8,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import adbc_driver_manager
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:  # seconds to import, which a sensor or an alert has no use for
@@ -24,10 +26,23 @@ Postgres = psycopg.Connection[tuple[Any, ...]]
 # SQLAlchemy reads :names and knows both drivers' ways to write them; it does not type these.
 NUMBERED: Any = postgresql.asyncpg.dialect
 NAMED: Any = postgresql.psycopg.dialect
+# In words: a file that may not grow and a connection that broke have no SQLSTATE of their own.
+NO_ROOM = re.compile("No space left on device|File too large|Disk quota exceeded")
+NO_CONNECTION = re.compile(
+    "connection to server|closed the connection|terminating connection|connection is (closed|lost)"
+)
 
 
 class AlreadyRunning(RuntimeError):
     """Another run holds the lock of the same job and day."""
+
+
+class WarehouseFull(RuntimeError):
+    """The warehouse has no room left for what was being written."""
+
+
+class WarehouseUnreachable(ConnectionError):
+    """The warehouse does not answer, or stopped answering."""
 
 
 def engine(url: str) -> Engine:
@@ -135,10 +150,14 @@ def only_run(handle: Engine, job: str, as_of: date) -> Iterator[None]:
     """Hold the advisory lock of (job, as_of) while the block runs.
 
     Raises:
-        AlreadyRunning: if another process holds it; it names the database session.
+        AlreadyRunning: if another process holds it.
+        WarehouseFull, WarehouseUnreachable: if the block failed for that reason.
     """
     keys = {"job": job, "day": as_of.toordinal()}
-    with handle.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with (
+        named_failures(handle, f"{job} {as_of}"),
+        handle.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
         taken = connection.execute(
             text("select pg_try_advisory_lock(hashtext(:job), :day)"), keys
         ).scalar_one()
@@ -148,6 +167,41 @@ def only_run(handle: Engine, job: str, as_of: date) -> Iterator[None]:
                 "wait for it to end, or stop it, then rerun"
             )
         yield
+
+
+@contextmanager
+def named_failures(handle: Engine, work: str) -> Iterator[None]:
+    """Call a full disk and a lost connection by name, whichever driver met them.
+
+    Args:
+        handle: the warehouse.
+        work: what the block does, for the message.
+
+    Raises:
+        WarehouseFull, WarehouseUnreachable: naming the work, what Postgres said and what to do.
+    """
+    where = f"{handle.url.host}:{handle.url.port}/{handle.url.database}"
+    try:
+        yield
+    except (psycopg.Error, DBAPIError, adbc_driver_manager.Error) as error:
+        said = first_line(error)
+        if NO_ROOM.search(said):
+            raise WarehouseFull(
+                f"{work}: the warehouse at {where} has no room left ({said}); what was being "
+                "written was undone, what was there before stays. Free space, then rerun"
+            ) from error
+        if NO_CONNECTION.search(said):
+            raise WarehouseUnreachable(
+                f"{work}: the warehouse at {where} does not answer ({said}); no half-written "
+                "day is left. Check AIRFLOW_CONN_WAREHOUSE and that the server is up, then rerun"
+            ) from error
+        raise
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what Postgres said, without SQLAlchemy's or ADBC's words."""
+    said = (str(getattr(error, "orig", error)).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"^.*\[libpq\] (.*ERROR: +)?", "", said)
 
 
 def airflow_run_id() -> str | None:

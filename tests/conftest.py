@@ -107,21 +107,33 @@ def pristine(as_role: Callable[[str], Engine]) -> dict[str, bool]:
 
 
 @pytest.fixture
-def warehouse(as_role: Callable[[str], Engine], pristine: dict[str, bool]) -> Engine:
-    """Return the warehouse as the jobs see it (role nightshift), empty.
+def empty_warehouse(
+    as_role: Callable[[str], Engine], pristine: dict[str, bool]
+) -> Callable[[], None]:
+    """Return a function that empties the warehouse.
 
     Emptying the few tables that a test filled takes milliseconds; a copy of a template
     database took a second.
     """
-    with as_role("migrator").begin() as connection:
-        refuse_real(connection)
-        found = relations(connection)
-        for name, kind in found.items():
-            if name not in pristine:
-                what = {"v": "view", "m": "materialized view"}.get(kind, "table")
-                connection.execute(text(f"drop {what} if exists {name} cascade"))
-        if full := not_empty(connection, [n for n in found if pristine.get(n)]):
-            connection.execute(text(f"truncate {', '.join(full)} restart identity cascade"))
+
+    def empty() -> None:
+        with as_role("migrator").begin() as connection:
+            refuse_real(connection)
+            found = relations(connection)
+            for name, kind in found.items():
+                if name not in pristine:
+                    what = {"v": "view", "m": "materialized view"}.get(kind, "table")
+                    connection.execute(text(f"drop {what} if exists {name} cascade"))
+            if full := not_empty(connection, [n for n in found if pristine.get(n)]):
+                connection.execute(text(f"truncate {', '.join(full)} restart identity cascade"))
+
+    return empty
+
+
+@pytest.fixture
+def warehouse(as_role: Callable[[str], Engine], empty_warehouse: Callable[[], None]) -> Engine:
+    """Return the warehouse as the jobs see it (role nightshift), empty."""
+    empty_warehouse()
     return as_role("nightshift")
 
 

@@ -17,7 +17,7 @@ from jobs.extract.source import (
     raw_columns,
     signatures,
 )
-from jobs.warehouse import Postgres, airflow_run_id, driver, execute, only_run
+from jobs.warehouse import Postgres, airflow_run_id, driver, execute, named_failures, only_run
 
 # The shop's tables, in the order they are loaded: purchases look up the message they are tied to.
 SHOP = ("apparel_messages", "apparel_purchases", "client_event")
@@ -43,6 +43,10 @@ KEYS = {
     "client_event": ("client_id", "event_time", "event_type"),
 }
 Counts = dict[str, int]
+
+
+class NothingLoaded(LookupError):
+    """No day of the table was ever loaded."""
 
 
 class RawDropped(LookupError):
@@ -144,7 +148,7 @@ def accept_table(warehouse: Engine, table: str, as_of: date) -> Counts:
         columns = raw_columns(ours, table)
         if _absent(ours, table):
             if not ours.execute(
-                "select from ops.load where table_name = %s and event_day = %s", [table, day]
+                "select 1 from ops.load where table_name = %s and event_day = %s", [table, day]
             ).fetchone():
                 _record_absent(connection, table, [day])
             return {"loaded": 0, "closed": 0}
@@ -349,23 +353,22 @@ def _check(
         row_rules,
     )
 
-    with _postgres(warehouse) as ours:
-        columns = list(raw_columns(ours, table))
-    if whole:
-        validate(
-            warehouse, "staging", name, day_suite(table, columns, last_day), table, as_of,
-            KEYS[table],
-        )  # fmt: skip
-    return quarantine(
-        warehouse,
-        name,
-        table,
-        as_of,
-        row_rules(table, last_day),
-        columns,
-        MAX_REFUSED_SHARE if whole else 1.0,
-        MAX_REFUSED_ROWS,
-    )
+    with named_failures(warehouse, f"check {table} {as_of}"):
+        with _postgres(warehouse) as ours:
+            columns = list(raw_columns(ours, table))
+        if whole:
+            suite = day_suite(table, columns, last_day)
+            validate(warehouse, "staging", name, suite, table, as_of, KEYS[table])
+        return quarantine(
+            warehouse,
+            name,
+            table,
+            as_of,
+            row_rules(table, last_day),
+            columns,
+            MAX_REFUSED_SHARE if whole else 1.0,
+            MAX_REFUSED_ROWS,
+        )
 
 
 def _changed_days(
@@ -405,7 +408,10 @@ def _newest_as_of(ours: Postgres, table: str) -> date:
     ).fetchone()
     newest: date | None = found[0] if found else None
     if newest is None:
-        raise LookupError(f"{table}: no day is loaded yet; run python -m jobs extract first")
+        raise NothingLoaded(
+            f"{table}: no day is loaded yet; first python -m jobs extract "
+            f"--from YYYY-MM-DD --to YYYY-MM-DD --table {table}"
+        )
     return newest
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from jobs import settings
-from jobs.warehouse import Postgres, named, sql_file
+from jobs.warehouse import Postgres, first_line, named, sql_file
 
 # Columns of raw that we add; all others must come from the source.
 OURS = ("copies", "event_day", "known_from", "known_to")
@@ -42,8 +42,11 @@ def open_source(source: Engine) -> Iterator[Postgres]:
     """Yield a read-only connection with one snapshot, reading bare times in SOURCE_TZ.
 
     Raises:
-        SourceUnreachable: naming host, port and database, never the password.
+        SourceUnreachable: if it does not answer, or stops answering while it is read; naming
+            host, port and database, never the password.
     """
+    where = f"{source.url.host}:{source.url.port}/{source.url.database}"
+    mend = "check AIRFLOW_CONN_APP and that the server is up, then rerun"
     try:
         connection = psycopg.connect(
             source.url.set(drivername="postgresql").render_as_string(hide_password=False),
@@ -51,10 +54,8 @@ def open_source(source: Engine) -> Iterator[Postgres]:
             autocommit=False,
         )
     except psycopg.OperationalError as error:
-        where = f"{source.url.host}:{source.url.port}/{source.url.database}"
         raise SourceUnreachable(
-            f"app: the product database at {where} does not answer ({_first_line(error)}); "
-            "check AIRFLOW_CONN_APP and that the server is up, then rerun"
+            f"app: the product database at {where} does not answer ({first_line(error)}); {mend}"
         ) from None
     with connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -62,7 +63,15 @@ def open_source(source: Engine) -> Iterator[Postgres]:
         connection.execute(
             sql.SQL("set timezone to {}").format(sql.Literal(settings.source_tz().key))
         )
-        yield connection
+        try:
+            yield connection
+        except psycopg.OperationalError as error:
+            if not connection.broken:  # it was the warehouse
+                raise
+            raise SourceUnreachable(
+                f"app: the product database at {where} went away while it was read "
+                f"({first_line(error)}); nothing was loaded; {mend}"
+            ) from error
 
 
 def raw_columns(warehouse: Postgres, table: str) -> dict[str, str]:
@@ -89,10 +98,10 @@ def check_columns(source: Postgres, table: str, day: date, columns: dict[str, st
             {"first_day": day, "last_day": day},
         ).description
     except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
-        raise SourceChanged(f"{table} {day}: {_first_line(error)}; {mend}") from None
+        raise SourceChanged(f"{table} {day}: {first_line(error)}; {mend}") from None
     except psycopg.errors.UndefinedFunction as error:
         raise SourceChanged(
-            f"{table} {day}: a column changed its type ({_first_line(error)}); {mend}"
+            f"{table} {day}: a column changed its type ({first_line(error)}); {mend}"
         ) from None
     found = {column.name: column.type_display.split("(")[0] for column in described or []}
     problems = [
