@@ -17,7 +17,7 @@ import airflow_home
 import pytest
 from fastapi.testclient import TestClient
 
-from jobs import incidents
+from jobs import evaluation, incidents
 from jobs.local import processes
 from jobs.warehouse import rows
 
@@ -243,6 +243,12 @@ def test_the_live_model_stands_beside_its_baselines(site, connection, session, g
     assert "beside its baselines, on 9,876 rows" in text
     assert "catboost serves 0.8312 0.821 to 0.841 0.0171" in text
     assert "base_rate 0.5000 0.490 to 0.510 0.0189" in text
+
+
+def test_every_metric_that_is_measured_has_its_column():
+    from plugins.morning_page.page import METRICS
+
+    assert {name: not less for name, (_, less) in METRICS.items()} == evaluation.HIGHER_IS_BETTER
 
 
 def test_days_whose_inputs_changed_since_are_named(site, connection, session, given):

@@ -16,8 +16,8 @@ METRICS = {
     "roc_auc": ("ROC AUC", False),
     "pr_auc": ("PR AUC", False),
     "brier": ("Brier", True),
-    "calibration_error": ("Calibration error", True),
-    "lift_top_decile": ("Top-decile lift", False),
+    "ece": ("Calibration error", True),
+    "lift": ("Top-decile lift", False),
 }
 
 
