@@ -49,6 +49,7 @@ create table ops.load (
 );
 create index load_by_day on ops.load (table_name, event_day, load_id);
 comment on table ops.load is 'One row per table, event day and extraction that changed it; the last one describes the day';
+comment on column ops.load.load_id is 'Order of the extractions';
 comment on column ops.load.table_name is 'Table under raw';
 comment on column ops.load.event_day is 'UTC day of the events';
 comment on column ops.load.as_of is 'The extraction that wrote it; rows carry it as known_from';
@@ -100,6 +101,8 @@ create table ops.validation (
 );
 create index validation_by_day on ops.validation (table_name, as_of);
 comment on table ops.validation is 'One row per expectation checked by Great Expectations';
+comment on column ops.validation.validation_id is 'Order of the checks';
+comment on column ops.validation.validated_at is 'When it was checked';
 comment on column ops.validation.table_name is 'Table or dataset checked';
 comment on column ops.validation.as_of is 'Run that checked it';
 comment on column ops.validation.suite is 'Suite of expectations';
@@ -163,6 +166,7 @@ create table ops.model_version (
 );
 create index model_version_by_day on ops.model_version (job, as_of);
 comment on table ops.model_version is 'One row per trained version; never changed after its run ended';
+comment on column ops.model_version.created_at is 'When it was registered';
 comment on column ops.model_version.model_version is 'Name that every result row carries';
 comment on column ops.model_version.job is 'Job it belongs to';
 comment on column ops.model_version.as_of is 'Day it was trained for: it knows nothing later';
@@ -193,6 +197,7 @@ create table ops.promotion (
 );
 create index promotion_by_day on ops.promotion (job, effective_as_of, decided_at);
 comment on table ops.promotion is 'Append-only: every decision about which version serves';
+comment on column ops.promotion.promotion_id is 'Order of the decisions';
 comment on column ops.promotion.job is 'Job';
 comment on column ops.promotion.effective_as_of is 'First day the decision holds for';
 comment on column ops.promotion.decided_at is 'When it was taken; later decisions win';
@@ -218,15 +223,16 @@ create table ops.evaluation (
     primary key (job, as_of, model_version, name, stage, metric)
 );
 comment on table ops.evaluation is 'Quality of each model and baseline on rows it was not fitted on';
+comment on column ops.evaluation.evaluated_at is 'When it was measured';
 comment on column ops.evaluation.job is 'Job';
 comment on column ops.evaluation.as_of is 'gate: run that measured; matured: published day measured';
-comment on column ops.evaluation.model_version is 'Version (for a baseline: the version it stood beside)';
+comment on column ops.evaluation.model_version is 'Version measured; a baseline that was trained beside a model has a version of its own';
 comment on column ops.evaluation.name is 'Model or baseline';
 comment on column ops.evaluation.stage is 'gate (before serving) or matured (what was published, observed)';
-comment on column ops.evaluation.metric is 'roc_auc, pr_auc, brier, calibration_error, lift_top_decile ...';
-comment on column ops.evaluation.value is 'Value';
-comment on column ops.evaluation.low is 'Lower end of the 95 % interval';
-comment on column ops.evaluation.high is 'Upper end of the 95 % interval';
+comment on column ops.evaluation.metric is 'roc_auc; pr_auc (average precision); brier and ece (expected calibration error, ten bins of equal mass), lower is better; lift (rate among the tenth with the highest probabilities against the rate of all); when matured also predicted_rate (mean probability) and observed_rate (share of positives)';
+comment on column ops.evaluation.value is 'Value of the metric';
+comment on column ops.evaluation.low is 'Lower end of the 95 % interval; null where none is computed';
+comment on column ops.evaluation.high is 'Upper end of the 95 % interval; null where none is computed';
 comment on column ops.evaluation.rows is 'Rows it was measured on';
 
 create table ops.tuning (
@@ -239,6 +245,7 @@ create table ops.tuning (
     primary key (job, as_of)
 );
 comment on table ops.tuning is 'Tuned values; a run uses the newest not later than its own as_of';
+comment on column ops.tuning.tuned_at is 'When it was written';
 comment on column ops.tuning.job is 'Job';
 comment on column ops.tuning.as_of is 'Day they were tuned for';
 comment on column ops.tuning.params is 'Values';
@@ -256,6 +263,7 @@ create table ops.calibration (
     primary key (model_version, as_of)
 );
 comment on table ops.calibration is 'The map on the log-odds that a version serves with on a day: the order stays as tested, the level follows the newest complete labels';
+comment on column ops.calibration.fitted_at is 'When it was fitted';
 comment on column ops.calibration.model_version is 'Version';
 comment on column ops.calibration.as_of is 'Day served';
 comment on column ops.calibration.cutoff is 'Cutoff of the rows it was fitted on; their labels are complete by as_of';
@@ -291,6 +299,8 @@ create table ops.publication (
 );
 create index publication_newest on ops.publication (table_name, as_of, publication_id);
 comment on table ops.publication is 'A day is visible once it has a row here; the last row describes it';
+comment on column ops.publication.publication_id is 'Order of the publications; the last of a day describes it';
+comment on column ops.publication.published_at is 'When the day became visible';
 comment on column ops.publication.table_name is 'Result table';
 comment on column ops.publication.as_of is 'Day published';
 comment on column ops.publication.model_version is 'Version that made the rows';
@@ -318,6 +328,8 @@ create table ops.incident (
 );
 create index incident_open on ops.incident (dag_id, as_of) where resolved_at is null;
 comment on table ops.incident is 'One row per failed task: what broke, what still serves, what to type';
+comment on column ops.incident.incident_id is 'Order of the incidents';
+comment on column ops.incident.airflow_run_id is 'Airflow run that failed';
 comment on column ops.incident.dag_id is 'DAG';
 comment on column ops.incident.task_id is 'Task that failed for good';
 comment on column ops.incident.as_of is 'Day of the run';
@@ -486,9 +498,9 @@ comment on column bi.model_quality.job is 'Job';
 comment on column bi.model_quality.as_of is 'gate: run that measured; matured: published day measured';
 comment on column bi.model_quality.stage is 'gate (before serving) or matured (what was published, observed)';
 comment on column bi.model_quality.name is 'Model or baseline';
-comment on column bi.model_quality.model_version is 'Version measured';
-comment on column bi.model_quality.metric is 'roc_auc, pr_auc, brier, calibration_error, lift_top_decile ...';
-comment on column bi.model_quality.value is 'Value';
-comment on column bi.model_quality.low is 'Lower end of the 95 % interval';
-comment on column bi.model_quality.high is 'Upper end of the 95 % interval';
+comment on column bi.model_quality.model_version is 'Version measured; a baseline that was trained beside a model has a version of its own';
+comment on column bi.model_quality.metric is 'roc_auc; pr_auc (average precision); brier and ece (expected calibration error, ten bins of equal mass), lower is better; lift (rate among the tenth with the highest probabilities against the rate of all); when matured also predicted_rate (mean probability) and observed_rate (share of positives)';
+comment on column bi.model_quality.value is 'Value of the metric';
+comment on column bi.model_quality.low is 'Lower end of the 95 % interval; null where none is computed';
+comment on column bi.model_quality.high is 'Upper end of the 95 % interval; null where none is computed';
 comment on column bi.model_quality.rows is 'Rows it was measured on';

@@ -191,6 +191,20 @@ create index purchase_day_by_client on feature.purchase_day (client_id);
 create index purchase_day_by_day on feature.purchase_day using brin (event_day, known_from) with (pages_per_range = 16);
 create index purchase_day_closed on feature.purchase_day (known_to) where known_to < 'infinity';
 comment on table feature.purchase_day is 'Purchases by client and day; holds for as_of D when event_day < D and known_from <= D < known_to';
+comment on column feature.purchase_day.client_id is 'Client';
+comment on column feature.purchase_day.event_day is 'UTC day of the events';
+comment on column feature.purchase_day.known_from is 'as_of from which this version of the day is known';
+comment on column feature.purchase_day.known_to is 'as_of from which a later version holds; infinity while this one does';
+comment on column feature.purchase_day.lines is 'Lines bought, exact duplicates counted once';
+comment on column feature.purchase_day.quantity is 'Pieces';
+comment on column feature.purchase_day.spent is 'Sum of quantity times price, in the shop''s currency';
+comment on column feature.purchase_day.price_sum is 'Sum of the lines'' prices: price_sum / lines is the mean price';
+comment on column feature.purchase_day.min_price is 'Lowest price of a line';
+comment on column feature.purchase_day.max_price is 'Highest price of a line';
+comment on column feature.purchase_day.categories is 'Category ids of all lines, sorted; one that two lines have stands twice';
+comment on column feature.purchase_day.tied_lines is 'Lines that carry a message id';
+comment on column feature.purchase_day.tied_channels is 'Channel of each such line''s message, unknown where no click or purchase of the last 30 days has its id';
+comment on column feature.purchase_day.tied_campaigns is 'Campaign of each such line''s message, where it is known';
 
 create table feature.message_day (
     client_id bigint not null,
@@ -211,6 +225,20 @@ create table feature.message_day (
 create index message_day_by_day on feature.message_day using brin (event_day, known_from) with (pages_per_range = 16);
 create index message_day_closed on feature.message_day (known_to) where known_to < 'infinity';
 comment on table feature.message_day is 'Message events by client, day and channel; versions as in purchase_day';
+comment on column feature.message_day.client_id is 'Client';
+comment on column feature.message_day.event_day is 'UTC day of the events';
+comment on column feature.message_day.channel is 'email, mobile_push, web_push or sms';
+comment on column feature.message_day.known_from is 'as_of from which this version of the day is known';
+comment on column feature.message_day.known_to is 'as_of from which a later version holds; infinity while this one does';
+comment on column feature.message_day.sends is 'Messages sent';
+comment on column feature.message_day.opens is 'Openings';
+comment on column feature.message_day.clicks is 'Clicks';
+comment on column feature.message_day.purchases is 'Purchases that the messaging system attributes';
+comment on column feature.message_day.closes is 'Messages closed';
+comment on column feature.message_day.unsubscribes is 'Unsubscriptions';
+comment on column feature.message_day.complaints is 'Complaints';
+comment on column feature.message_day.hard_bounces is 'Messages that can never be delivered';
+comment on column feature.message_day.soft_bounces is 'Messages that could not be delivered for now';
 
 create table feature.event_day (
     client_id bigint not null,
@@ -223,6 +251,12 @@ create table feature.event_day (
 create index event_day_by_day on feature.event_day using brin (event_day, known_from) with (pages_per_range = 16);
 create index event_day_closed on feature.event_day (known_to) where known_to < 'infinity';
 comment on table feature.event_day is 'Shop events by client, day and type; versions as in purchase_day';
+comment on column feature.event_day.client_id is 'Client';
+comment on column feature.event_day.event_day is 'UTC day of the events';
+comment on column feature.event_day.event_type is 'view, cart, favorite, purchase, return or cancel';
+comment on column feature.event_day.known_from is 'as_of from which this version of the day is known';
+comment on column feature.event_day.known_to is 'as_of from which a later version holds; infinity while this one does';
+comment on column feature.event_day.events is 'Events of that type';
 
 create table feature.client_life (
     client_id bigint not null,
@@ -244,6 +278,21 @@ create table feature.client_life (
 );
 create index client_life_by_validity on feature.client_life (valid_to, valid_from);
 comment on table feature.client_life is 'A client''s whole life as of a day: the row with valid_from <= D < valid_to. Costs clients, not history';
+comment on column feature.client_life.client_id is 'Client';
+comment on column feature.client_life.valid_from is 'First as_of that this row describes';
+comment on column feature.client_life.valid_to is 'as_of from which the next row does; infinity while this one does';
+comment on column feature.client_life.first_seen_day is 'Day of the first message event or purchase';
+comment on column feature.client_life.first_message_day is 'Day of the first message event; null without one';
+comment on column feature.client_life.first_purchase_day is 'Day of the first purchase; null without one';
+comment on column feature.client_life.last_purchase_day is 'Day of the last purchase; null without one';
+comment on column feature.client_life.purchase_days is 'Days with a purchase';
+comment on column feature.client_life.lines is 'Lines bought';
+comment on column feature.client_life.quantity is 'Pieces';
+comment on column feature.client_life.spent is 'Sum of quantity times price, in the shop''s currency';
+comment on column feature.client_life.price_sum is 'Sum of the lines'' prices: price_sum / lines is the mean price';
+comment on column feature.client_life.gap_days is 'Sum of the gaps between successive purchase days, in days';
+comment on column feature.client_life.gap_days_squared is 'Sum of the squares of those gaps';
+comment on column feature.client_life.max_gap is 'Longest of those gaps, in days; 0 where there is none';
 
 do $$
 declare
