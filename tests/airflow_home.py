@@ -29,7 +29,6 @@ os.environ |= {
     "AIRFLOW__API__SECRET_KEY": "a secret key of the tests, long enough",
     "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is longer than sixty-four bytes, "
     "as Airflow wants it",
-    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
 
