@@ -1,11 +1,9 @@
 """Extraction: a day comes over whole, checked, and the past stays as it was known."""
 
-import logging
 from collections.abc import Callable
 from datetime import date, timedelta
 
 import numpy as np
-import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -529,6 +527,7 @@ def test_a_table_declared_absent_is_recorded_not_awaited(app, warehouse):
         )
 
     job.extract(app, warehouse, NIGHT, ("client_event",))
+    job.extract(app, warehouse, NIGHT, ("client_event",))  # a rerun finds it recorded
 
     assert ask(warehouse, "select event_day, mode from ops.load") == [(date(2026, 3, 1), "absent")]
 
@@ -559,21 +558,3 @@ def test_a_forgotten_client_is_gone_and_stays_away(app, warehouse, bought, messa
         for table in tables:
             found = rows(connection, f"select 1 from {table['name']} where client_id = 1")
             assert found == [], table["name"]
-
-
-def test_a_full_warehouse_keeps_the_day_out_and_says_which(app, warehouse, bought, as_role):
-    """A quota on staging stands for a full disk: the server refuses the row, nothing is loaded."""
-    bought()
-    with as_role("migrator").begin() as connection:
-        connection.execute(text("revoke insert on ops.load from nightshift"))
-    try:
-        with pytest.raises(Exception, match="permission denied") as raised:
-            job.extract(app, warehouse, NIGHT, PURCHASES)
-    finally:
-        with as_role("migrator").begin() as connection:
-            connection.execute(text("grant insert on ops.load to nightshift"))
-
-    assert isinstance(raised.value.__cause__, psycopg.Error)
-    assert ask(warehouse, "select count(*) from raw.apparel_purchases") == [(0,)]
-    assert ask(warehouse, "select count(*) from feature.purchase_day") == [(0,)]
-    logging.getLogger(__name__).info("%s", raised.value)
