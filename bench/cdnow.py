@@ -1,10 +1,11 @@
 """Quality on real purchases: the table of docs/cdnow.md.
 
-Needs the file loaded before (``make load DIR=.../cdnow``). Then ``python -m bench.cdnow`` fits the
-model and the baselines as the nightly job would have on each day, scores every client known then,
-and compares with what they did in the 90 days after. It publishes nothing.
+Needs the file loaded before (``make load DIR=.../cdnow``). Then ``python -m bench.cdnow [DAY ...]``
+fits the model and the baselines as the nightly job would have on each day, scores every client
+known then, and compares with what they did in the 90 days after. It publishes nothing.
 """
 
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 
@@ -80,12 +81,12 @@ def _line(name: str, figures: dict[str, evaluation.Interval], sign: str) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def main() -> None:
-    """Print the tables of both days."""
+def main(days: list[str]) -> None:
+    """Print the tables of these days, by default DAYS."""
     warehouse = engine(settings.setting("AIRFLOW_CONN_WAREHOUSE"))
-    for as_of in DAYS:
+    for as_of in [date.fromisoformat(day) for day in days] or DAYS:
         print("\n".join(tables(as_of, *scored(warehouse, as_of))), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

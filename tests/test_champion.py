@@ -100,6 +100,18 @@ def test_a_better_challenger_with_wrong_probabilities_is_kept_out():
     assert "calibration error" in verdict.reason
 
 
+def test_true_probabilities_of_few_clients_are_not_refused_for_what_chance_shows():
+    random = np.random.default_rng(5)
+    chance = random.beta(1, 4, 1500)
+    scores = pd.DataFrame({"client_id": np.arange(1500), "base": 0.2, "recency": 0.2})
+    scores = scores.assign(new=chance, label=(random.random(1500) < chance).astype(int))
+
+    verdict = judged(scores, gate=replace(GATE, calibration_bound=0.02))
+
+    assert verdict.figures["calibration_errors"]["new"] > verdict.figures["calibration_bound"]
+    assert verdict.winner == "new"
+
+
 def test_where_positives_are_rare_the_calibration_bound_is_half_their_rate():
     busy = np.arange(5000) < 500
     scores = pd.DataFrame({"client_id": np.arange(5000), "base": 0.02, "recency": 0.02})

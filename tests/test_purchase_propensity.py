@@ -1,6 +1,5 @@
 """The job end to end on a real Postgres and a real MLflow store: nights, reruns, backfills."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -44,8 +43,6 @@ def _mlflow(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(job, "TRIALS", 1)
-    # 1,500 clients can't show a calibration error below two points; the rule has its own tests.
-    monkeypatch.setattr(job, "GATE", replace(job.GATE, calibration_bound=0.2))
 
 
 @pytest.fixture

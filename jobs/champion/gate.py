@@ -13,6 +13,7 @@ from jobs import evaluation
 SEED = 7
 # Chances off by half the base rate are of no use, however small that is.
 BOUND_OF_RATE = 0.5
+TAIL = (1 - evaluation.CONFIDENCE) / 2
 
 Numbers = NDArray[np.float64]
 
@@ -28,8 +29,8 @@ class Gate:
         margin: an old champion gives way to a challenger that is surely not worse by this much.
         max_age_days: age of the champion's training day from which it counts as old.
         cadence_days: days between two decisions.
-        calibration_bound: largest expected calibration error, and never more than half the
-            observed rate; None where scores are not probabilities.
+        calibration_bound: expected calibration error that must not surely be exceeded, and never
+            more than half the observed rate; None where scores are not probabilities.
         unit: column that is resampled (client or user); it may repeat.
         floor: baseline that a model must always beat.
         per_row: the score columns hold the metric of each row already (one user's NDCG, say), and
@@ -76,8 +77,9 @@ def judge(
 
     The challenger replaces the champion if the paired interval of its gain lies above zero, or if
     the champion is older than ``max_age_days`` and the interval's lower end is above ``-margin``.
-    Always, its interval over the floor must lie above zero and its calibration error within the
-    bound. Without a champion the best baseline stands in for a challenger that fails.
+    Always, its interval over the floor must lie above zero, and the interval of its calibration
+    error must not lie above the bound: few clients show an error by chance, however true the
+    probabilities are. Without a champion the best baseline stands in for a challenger that fails.
 
     Args:
         gate: the job's settings.
@@ -117,24 +119,23 @@ def judge(
     values = _values(gate, scores, compared)
     primary = {version: found[gate.metric] for version, found in values.items()}
     figures["values"] = primary
-    # Baselines other than the floor are never tested against, so they need no samples.
-    samples = _samples(gate, scores, [challenger, floor, *([champion] if champion else [])])
-    over_floor = figures["gain_over_floor"] = _gain(gate, samples, primary, challenger, floor)
+    drawn = _drawn(gate, scores, [challenger, floor, *([champion] if champion else [])])
+    over_floor = figures["gain_over_floor"] = _gain(gate, drawn, primary, challenger, floor)
     failed = []
     if not over_floor["low"] > 0:
         failed.append(f"{gate.metric} {_text(over_floor)} over {gate.floor} is not above zero")
-    calibration: dict[str, float] = {}
     bound = np.inf
     if gate.calibration_bound is not None:
         bound = min(gate.calibration_bound, BOUND_OF_RATE * figures["positives"] / len(scores))
         figures["calibration_bound"] = bound
-        calibration = {version: found["ece"] for version, found in values.items()}
-        figures["calibration_errors"] = calibration
-        if calibration[challenger] > bound:
-            beside = f" (the champion's is {calibration[champion]:.4f})" if champion else ""
+        figures["calibration_errors"] = {each: found["ece"] for each, found in values.items()}
+        error = values[challenger]["ece"]
+        figures["calibration_low"] = low = _calibration_low(error, drawn[challenger])
+        if low > bound:
+            beside = f" (the champion's is {values[champion]['ece']:.4f})" if champion else ""
             failed.append(
-                f"calibration error {calibration[challenger]:.4f}{beside} is over the bound "
-                f"{bound:.4f}"
+                f"calibration error {error:.4f}{beside}, surely {low:.4f} or more, is over the "
+                f"bound {bound:.4f}"
             )
 
     if champion is None:
@@ -144,11 +145,18 @@ def judge(
                 f"no champion; {gate.metric} {_text(over_floor)} over {gate.floor}",
                 figures,
             )
-        sound = [version for version in baselines if calibration.get(version, 0.0) <= bound]
+        sound = list(baselines)
+        if gate.calibration_bound is not None:
+            drawn = _drawn(gate, scores, sound)
+            sound = [
+                version
+                for version in sound
+                if _calibration_low(values[version]["ece"], drawn[version]) <= bound
+            ]
         best = _best(gate, primary, sound) or floor
         return Verdict(best, f"no champion; {'; '.join(failed)}; {best} stands in", figures)
 
-    gain = figures["gain"] = _gain(gate, samples, primary, challenger, champion)
+    gain = figures["gain"] = _gain(gate, drawn, primary, challenger, champion)
     old = champion_age_days > gate.max_age_days
     said = f"{gate.metric} {_text(gain)} over {champion}"
     if failed:
@@ -213,23 +221,36 @@ def _values(gate: Gate, scores: pd.DataFrame, versions: list[str]) -> dict[str, 
 
 
 def _gain(
-    gate: Gate, samples: Mapping[str, Numbers], values: Mapping[str, float], new: str, old: str
+    gate: Gate,
+    drawn: Mapping[str, pd.DataFrame],
+    values: Mapping[str, float],
+    new: str,
+    old: str,
 ) -> dict[str, float]:
     """Return by how much ``new`` is better than ``old``, with the paired interval."""
     sign = 1 if higher_is_better(gate) else -1
-    drawn = sign * (samples[new] - samples[old])
-    tail = (1 - evaluation.CONFIDENCE) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    gains = sign * (drawn[new][gate.metric] - drawn[old][gate.metric]).to_numpy()
+    low, high = np.nanquantile(gains, [TAIL, 1 - TAIL])
     return {"value": sign * (values[new] - values[old]), "low": float(low), "high": float(high)}
 
 
-def _samples(gate: Gate, scores: pd.DataFrame, versions: list[str]) -> dict[str, Numbers]:
-    """Return each version's primary metric in the same bootstrap samples of units."""
+def _calibration_low(error: float, drawn: pd.DataFrame) -> float:
+    """Return the lower end of the calibration error's basic bootstrap interval.
+
+    Basic, not percentile: an absolute error grows with the noise of the sample and again with that
+    of the resampling, and mirroring the draws at the estimate takes that off.
+    """
+    high = float(np.nanquantile(drawn["ece"], 1 - TAIL))
+    return max(0.0, 2 * error - high)
+
+
+def _drawn(gate: Gate, scores: pd.DataFrame, versions: list[str]) -> dict[str, pd.DataFrame]:
+    """Return each version's figures in the same bootstrap samples of units."""
     if gate.per_row:
-        return mean_samples(scores, versions, gate.unit)
+        means = mean_samples(scores, versions, gate.unit)
+        return {version: pd.DataFrame({gate.metric: drawn}) for version, drawn in means.items()}
     columns = {version: scores[version].to_numpy() for version in versions}
-    drawn = evaluation.resample(scores["label"], columns, scores[gate.unit])
-    return {version: frame[gate.metric].to_numpy() for version, frame in drawn.items()}
+    return evaluation.resample(scores["label"], columns, scores[gate.unit])
 
 
 def mean_samples(scores: pd.DataFrame, columns: list[str], unit: str) -> dict[str, Numbers]:
