@@ -22,7 +22,7 @@ def measure(databases: Ground) -> str:
     with databases.owner.begin() as connection:
         connection.execute(
             text(
-                "insert into apparel_messages select i % 5000, (i * 7919) % 400000, md5(i::text),"
+                "insert into apparel_messages select i % 5000, (i * bigint '7919') % 400000, md5(i::text),"
                 " (array['send', 'send', 'send', 'open', 'click'])[1 + i % 5],"
                 " (array['email', 'mobile_push', 'web_push', 'sms'])[1 + i % 4], :day,"
                 " cast(:day as timestamp) + i * interval '1 day' / :rows"

@@ -97,7 +97,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
                 staged = staging.create(ours, table, name, known_from=as_of)
                 copy_days(theirs, ours, table, staged, day, day, columns)
                 staging.drop_forgotten(ours, staged)
-                counts["duplicates"] = staging.drop_duplicates(ours, staged, columns)
+                counts["duplicates"] = staging.drop_duplicates(ours, name, columns)
                 staging.drop_refused_before(ours, staged, table, columns)
                 counts["copied"] = staging.count_by_day(ours, staged).get(day, 0)
                 if not counts["copied"]:
@@ -261,7 +261,7 @@ def _load_run(
             staged = staging.create(ours, table, name)
             copy_days(theirs, ours, table, staged, first, last, columns)
             staging.drop_forgotten(ours, staged)
-            duplicates = staging.drop_duplicates(ours, staged, columns)
+            duplicates = staging.drop_duplicates(ours, name, columns)
             staging.drop_refused_before(ours, staged, table, columns)
             empty = sorted(set(days) - set(staging.count_by_day(ours, staged)))
             if empty and not allow_empty:
@@ -309,7 +309,7 @@ def _stage_changes(
         copy_days(theirs, ours, table, seen, day, day, columns)
     staging.keep_days(ours, seen, changed)
     staging.drop_forgotten(ours, seen)
-    staging.drop_duplicates(ours, seen, columns)
+    staging.drop_duplicates(ours, seen_name, columns)
     late = staging.create(ours, table, late_name, known_from=known_at)
     return staging.keep_added(ours, seen, late, table, columns)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from itertools import islice
 
 import psycopg
 from psycopg import sql
@@ -11,6 +12,7 @@ from sqlalchemy import Engine
 from jobs import settings
 from jobs.warehouse import Postgres, first_line, named, sql_file
 
+BLOCK_ROWS = 1000
 # Columns of raw that we add; all others must come from the source.
 OURS = ("copies", "event_day", "known_from", "known_to")
 # Source types that fit each of our types without losing anything; any other is a retyped column.
@@ -124,7 +126,8 @@ def copy_days(
 ) -> int:
     """Stream the days' rows by binary COPY into ``target`` and return how many there were.
 
-    Nothing is held but the block on its way, so memory does not grow with the rows.
+    Nothing is held but the block on its way, so memory does not grow with the rows. ``target``
+    must have been made in the warehouse's present transaction.
     """
     names = sql.SQL(", ").join(map(sql.Identifier, [*columns, "event_day"]))
     casts = sql.SQL(", ").join(
@@ -133,7 +136,8 @@ def copy_days(
     )
     extract = named(sql_file(f"extract/{table}.sql"))
     query = sql.SQL("copy (select {}, event_day from ({}) as extracted) to stdout (format binary)")
-    load = sql.SQL("copy {} ({}) from stdin (format binary)").format(target, names)
+    # Frozen, the rows need no second write when they are first read.
+    load = sql.SQL("copy {} ({}) from stdin (format binary, freeze)").format(target, names)
     with (
         source.cursor() as reader,
         warehouse.cursor() as writer,
@@ -143,7 +147,9 @@ def copy_days(
         ) as rows,
         writer.copy(load) as into,
     ):
-        for block in rows:
+        # The driver hands out single rows; each write has its price.
+        arriving = iter(rows)
+        while block := b"".join(islice(arriving, BLOCK_ROWS)):
             into.write(block)
     return writer.rowcount
 
@@ -165,6 +171,3 @@ def signatures(
     found = source.execute(query, {"first_day": first_day, "last_day": last_day})
     return {day: (count, int(checksum)) for day, count, checksum in found}
 
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().splitlines()[0]
