@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 import numpy as np
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
@@ -409,6 +410,28 @@ def test_an_unreachable_source_is_named_without_its_password(warehouse):
     assert "secret" not in str(raised.value)
 
 
+def test_an_error_of_the_source_in_the_midst_of_a_day_is_raised_and_leaves_no_half_day(
+    app, warehouse, owner
+):
+    change(owner, "alter table apparel_messages rename to sent")
+    change(
+        owner,
+        "create view apparel_messages as select n as bulk_campaign_id, n as client_id,"
+        " cast(1 / (4000 - n) as text) as message_id, 'send' as event, 'email' as channel,"
+        " date '2026-03-01' as date, timestamp '2026-03-01 12:00' as created_at"
+        " from generate_series(bigint '1', 5000) as n",
+    )
+    change(owner, "grant select on apparel_messages to app_reader")
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        job.extract(app, warehouse, NIGHT, MESSAGES)
+
+    assert ask(warehouse, "select * from ops.load") == []
+    assert ask(warehouse, "select to_regclass('staging.apparel_messages_20260302_new')") == [
+        (None,)
+    ]
+
+
 def test_single_bad_purchases_step_aside_with_their_reasons(app, warehouse, bought):
     for client in range(1, 500):
         bought(client=client)
@@ -474,7 +497,10 @@ def test_a_critical_failure_names_table_day_expectation_count_and_keys(app, ware
     assert "apparel_messages as of 2026-03-02" in message
     assert "channel" in message
     assert "49 of 49 rows" in message
-    assert "pigeon" in message
+    assert re.search(
+        r"for example (\(client_id \d+, message_id m\S*, event send, channel pigeon\)(, )?){3};",
+        message,
+    ), message
     assert ask(warehouse, "select count(*) from raw.apparel_messages") == [(0,)]
     assert ask(warehouse, "select count(*) from ops.validation where not success") > [(0,)]
 
