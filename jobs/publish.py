@@ -36,6 +36,10 @@ class NothingToPublish(ValueError):
     """A day without rows is a failure; the newest published day goes on serving."""
 
 
+class StagedRowsLost(RuntimeError):
+    """A staged part is not what was staged: staging tables do not outlive a crash of Postgres."""
+
+
 @dataclass(frozen=True)
 class Publication:
     """What became of a publish call: the day's rows and checksum, and whether it wrote them."""
@@ -55,6 +59,9 @@ def stage(
 ) -> str:
     """Put rows into a staging table of their own, replacing what an earlier try left there.
 
+    The table is not in the write-ahead log, and a crash of Postgres empties it; its comment
+    remembers how many rows it should have.
+
     Args:
         warehouse: the warehouse.
         table: result table the rows are for, with its schema.
@@ -70,9 +77,14 @@ def stage(
     quoted = sql.Identifier("staging", name)
     with adbc.connect(adbc_uri(warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(quoted).as_string())
-        cursor.execute(sql.SQL("create table {} ({})").format(quoted, sql.SQL(shape)).as_string())
+        create = sql.SQL("create unlogged table {} ({})").format(quoted, sql.SQL(shape))
+        cursor.execute(create.as_string())
+        count = 0
         for block in blocks:
             cursor.adbc_ingest(name, block, mode="append", db_schema_name="staging")
+            count += len(block)
+        remember = sql.SQL("comment on table {} is {}").format(quoted, sql.Literal(str(count)))
+        cursor.execute(remember.as_string())
         connection.commit()
     return name
 
@@ -110,6 +122,7 @@ def publish(
 
     Raises:
         NothingToPublish: if there is no row; the day published before stays.
+        StagedRowsLost: if a part lacks rows that were staged.
         AlreadyRunning: if another process publishes the same day.
     """
     name = table.split(".")[1]
@@ -117,6 +130,7 @@ def publish(
     with only_run(warehouse, f"publish {table}", as_of):
         with warehouse.begin() as connection:
             ours = driver(connection)
+            _require_whole(ours, table, as_of, staged)
             count = _fill(ours, table, fresh, as_of, staged, select, model_version, values)
             if not count:
                 raise NothingToPublish(
@@ -171,6 +185,23 @@ def partitions(connection: Connection, table: str) -> list[dict[str, Any]]:
     return rows(connection, sql_file("publish/partitions.sql"), table_name=table)
 
 
+def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str]) -> None:
+    for part in staged:
+        relation = sql.Identifier("staging", part)
+        found = ours.execute(
+            sql.SQL("select count(*), obj_description(%s::regclass, 'pg_class') from {}").format(
+                relation
+            ),
+            [relation.as_string()],
+        ).fetchone()
+        if found is None or str(found[0]) != found[1]:
+            raise StagedRowsLost(
+                f"{table} {as_of}: staging.{part} has {found and found[0]} rows, "
+                f"{found and found[1]} were staged; did Postgres restart after a crash? "
+                "Score the day again, then publish; the newest published day goes on serving"
+            )
+
+
 def _fill(
     ours: Postgres,
     table: str,
@@ -203,7 +234,6 @@ def _fill(
         sql.SQL("select * from {}").format(sql.Identifier("staging", part)) for part in staged
     )
     ours.execute(sql.SQL("create or replace temporary view staged as {}").format(parts))
-    # Rows arrive in key order, so that the index is built from sorted input.
     count = ours.execute(
         sql.SQL("insert into {} ({}) select {} from ({}) as made").format(
             target,
@@ -230,11 +260,9 @@ def _checksum(ours: Postgres, relation: sql.Composable) -> str:
     """Return a checksum of all rows and columns that their order does not change."""
     found = ours.execute(
         sql.SQL(
-            "select to_hex(mod(sum(hash_record_extended(day, 0)::numeric) + 2::numeric ^ 96,"
-            " 2::numeric ^ 62)::bigint)"
-            " || to_hex(mod(sum(hash_record_extended(day, 1)::numeric) + 2::numeric ^ 96,"
-            " 2::numeric ^ 62)::bigint)"
-            " from {} as day"
+            "select to_hex(mod(sum(hash) + 2::numeric ^ 96, 2::numeric ^ 62)::bigint)"
+            " || to_hex(bit_xor(hash))"
+            " from (select hash_record_extended(day, 0) as hash from {} as day) as hashed"
         ).format(relation)
     ).fetchone()
     assert found is not None

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, text
 
-from jobs.publish import NothingToPublish, publish, stage
+from jobs.publish import NothingToPublish, StagedRowsLost, publish, stage
 from jobs.settings import ROOT
 from jobs.warehouse import AlreadyRunning, engine, only_run
 
@@ -136,6 +136,25 @@ def test_an_empty_day_is_refused_and_the_old_one_stays(warehouse):
         put(warehouse, clients=0)
 
     assert read(warehouse, "select count(*) from bi.purchase_propensity") == [(20,)]
+
+
+def test_a_staged_part_that_a_crash_emptied_is_never_published_as_a_smaller_day(warehouse):
+    put(warehouse, DAY)
+    day = DAY + timedelta(days=1)
+    parts = [
+        stage(warehouse, TABLE, day, f"{n}of2", SHAPE, [scores(20).slice(n * 10, 10)])
+        for n in range(2)
+    ]
+    with warehouse.begin() as connection:
+        # What recovery does to a table that is not in the write-ahead log.
+        connection.execute(text(f"truncate staging.{parts[1]}"))
+
+    with pytest.raises(StagedRowsLost, match=r"2026-03-02: .*_1of2 has 0 rows, 10 were staged"):
+        publish(warehouse, TABLE, day, parts, SELECT, "v1")
+
+    assert read(warehouse, "select as_of, count(*) from bi.purchase_propensity group by 1") == [
+        (DAY, 20)
+    ]
 
 
 def test_nonsense_is_refused_by_the_table_itself(warehouse):

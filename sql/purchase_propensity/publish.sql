@@ -16,4 +16,3 @@ select
     reason_rest,
     cast(:model_version as text) as model_version
 from staged
-order by client_id
