@@ -16,6 +16,10 @@ STEPS = 50
 Numbers = NDArray[np.float64]
 
 
+class NothingToLearnFrom(ValueError):
+    """There are no labels, or they all say the same."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The map's two numbers; the default changes nothing."""
@@ -45,7 +49,7 @@ def fit(scores: ArrayLike, labels: ArrayLike) -> Calibration:
     labels backwards, only the level is fitted (slope 1).
 
     Raises:
-        ValueError: if ``labels`` holds a single value.
+        NothingToLearnFrom: if ``labels`` holds a single value.
     """
     z, y = _checked(scores, labels)
     if np.ptp(z) < 1e-9:
@@ -74,7 +78,7 @@ def level(scores: ArrayLike, labels: ArrayLike) -> float:
     """Return the shift of log-odds ``scores`` that makes their mean chance the observed share.
 
     Raises:
-        ValueError: if ``labels`` holds a single value.
+        NothingToLearnFrom: if ``labels`` holds a single value.
     """
     z, y = _checked(scores, labels)
     return shift(z, float(y.mean()))
@@ -104,7 +108,7 @@ def apply(calibration: Calibration, scores: ArrayLike) -> Numbers:
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Numbers, Numbers]:
     z, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
     if not 0 < y.sum() < len(y):
-        raise ValueError(f"labels have a single value in {len(y)} rows; cannot calibrate")
+        raise NothingToLearnFrom(f"labels have a single value in {len(y)} rows; cannot calibrate")
     if not np.isfinite(z).all():
         raise ValueError(f"{(~np.isfinite(z)).sum()} of {len(z)} log-odds are not finite")
     return z, y

@@ -587,3 +587,47 @@ def test_a_programming_error_keeps_its_traceback(capsys):
     for error in (KeyError("x"), ValueError("x"), AssertionError("x")):
         command_line.in_one_line(type(error), error, None)
         assert type(error).__name__ in capsys.readouterr().err
+PROMOTE = "promote purchase_propensity"
+ROLLBACK = "rollback purchase_propensity --from 2026-03-02 --reason bad"
+REFUSED = {
+    f"{PROMOTE} nonsense --from 2026-03-02 --reason better": "UnknownVersion: ops.model_version",
+    ROLLBACK: "NothingToRollBackTo: purchase_propensity: no version to roll back to",
+    "run purchase_propensity --as-of 2026-03-02": "NothingToLearnFrom: purchase_propensity: no lab",
+    "visualize purchase_propensity --as-of 2026-03-02 --out drawn": "NoLiveVersion: purchase_prop",
+}
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_a_command_that_cannot_be_done_says_why_in_one_line(warehouse, tmp_path, command):
+    command = command.replace("drawn", str(tmp_path / "drawn"))
+
+    said = typed(command, AIRFLOW_CONN_WAREHOUSE=adbc_uri(warehouse))
+
+    assert said.returncode == 1
+    assert len(said.stderr.splitlines()) == 1, said.stderr
+    assert said.stderr.startswith(REFUSED[command.replace(str(tmp_path / "drawn"), "drawn")])
+    assert in_docs(said.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [" 00002 19970112  1", " 00002 19970112  0  12.00"])
+def test_a_broken_line_of_a_file_is_named_and_nothing_is_loaded(
+    app, as_role, warehouse, tmp_path, line
+):
+    (tmp_path / "CDNOW_master.txt").write_text(f" 00001 19970101  2   23.54\n{line}\n")
+    owner = as_role("simulator")
+
+    said = typed(
+        f"load {tmp_path}",
+        NIGHTSHIFT_SIMULATOR_URL=adbc_uri(owner),
+        AIRFLOW_CONN_APP=adbc_uri(app),
+        AIRFLOW_CONN_WAREHOUSE=adbc_uri(warehouse),
+    )
+
+    assert said.returncode == 1
+    assert len(said.stderr.splitlines()) == 1, said.stderr
+    assert said.stderr.startswith(f"NotLoadable: {tmp_path}/CDNOW_master.txt line 2: ")
+    assert in_docs(said.stderr.replace(str(tmp_path), "cdnow"))
+    assert ask(owner, "select count(*) from apparel_purchases") == [(0,)]
+
+

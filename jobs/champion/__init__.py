@@ -5,11 +5,14 @@ that say which version is live on which day, ``serving`` what a version needs to
 ``observed`` the quality measured.
 """
 
-from jobs.champion.gate import Gate, Verdict, judge
-from jobs.champion.observed import mature, measure, record_evaluation
+from jobs.champion.gate import Gate, GateRowsUnfit, Verdict, judge
+from jobs.champion.observed import NothingToCompare, mature, measure, record_evaluation
 from jobs.champion.promotion import (
     Change,
     Decision,
+    DecisionNotAllowed,
+    NoLiveVersion,
+    NothingToRollBackTo,
     affected_days,
     decide,
     live_version,
@@ -19,10 +22,19 @@ from jobs.champion.promotion import (
     tuned,
     versions,
 )
-from jobs.champion.serving import calibration, require_fit_for, settle_calibration
+from jobs.champion.serving import (
+    NotCalibrated,
+    VersionNotAllowed,
+    calibration,
+    require_fit_for,
+    settle_calibration,
+)
 from jobs.champion.tracking import (
+    AlreadyRegistered,
     ArtifactChanged,
     MlflowUnreachable,
+    NoModelFiles,
+    UnknownVersion,
     Version,
     baseline_version,
     baselines_beside,
@@ -38,13 +50,23 @@ from jobs.champion.tracking import (
 )
 
 __all__ = [
+    "AlreadyRegistered",
     "ArtifactChanged",
     "Change",
     "Decision",
+    "DecisionNotAllowed",
     "Gate",
+    "GateRowsUnfit",
     "MlflowUnreachable",
+    "NoLiveVersion",
+    "NoModelFiles",
+    "NotCalibrated",
+    "NothingToCompare",
+    "NothingToRollBackTo",
+    "UnknownVersion",
     "Verdict",
     "Version",
+    "VersionNotAllowed",
     "affected_days",
     "baseline_version",
     "baselines_beside",

@@ -18,6 +18,10 @@ TAIL = (1 - evaluation.CONFIDENCE) / 2
 Numbers = NDArray[np.float64]
 
 
+class GateRowsUnfit(ValueError):
+    """The rows can't carry a decision: they are none, or lack scores or labels."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """What one job declares about how its models replace each other.
@@ -91,7 +95,7 @@ def judge(
         champion_age_days: days since the day that the champion was trained for.
 
     Raises:
-        ValueError: if rows, columns or scores are missing.
+        GateRowsUnfit: if rows, columns or scores are missing.
     """
     floor = _floor(gate, baselines)
     compared = [challenger, *baselines, *([champion] if champion else [])]
@@ -180,7 +184,7 @@ def _floor(gate: Gate, baselines: Mapping[str, str]) -> str:
     for version, name in baselines.items():
         if name == gate.floor:
             return version
-    raise ValueError(
+    raise GateRowsUnfit(
         f"{gate.job}: no baseline {gate.floor} among {sorted(baselines.values())}; "
         "score it on the gate's rows as well"
     )
@@ -190,17 +194,19 @@ def _require(gate: Gate, scores: pd.DataFrame, compared: list[str]) -> None:
     """Raise where the gate's rows can't carry a decision."""
     wanted = [gate.unit, *compared] + ([] if gate.per_row else ["label"])
     if missing := [name for name in wanted if name not in scores]:
-        raise ValueError(
+        raise GateRowsUnfit(
             f"{gate.job}: the gate's rows lack {missing}, they have {list(scores.columns)}; "
             "score champion, challenger and baselines on the same rows"
         )
     if scores.empty:
-        raise ValueError(f"{gate.job}: 0 rows for the gate; is the cutoff before the first day?")
+        raise GateRowsUnfit(f"{gate.job}: 0 rows for the gate; is the cutoff before the first day?")
     if broken := [name for name in wanted if scores[name].isna().any()]:
         nulls = int(scores[broken[0]].isna().sum())
-        raise ValueError(f"{gate.job}: {nulls} of {len(scores)} gate rows have no {broken[0]}")
+        raise GateRowsUnfit(f"{gate.job}: {nulls} of {len(scores)} gate rows have no {broken[0]}")
     if not gate.per_row and not scores["label"].isin([0, 1]).all():
-        raise ValueError(f"{gate.job}: label must be 0 or 1, found {scores['label'].unique()[:5]}")
+        raise GateRowsUnfit(
+            f"{gate.job}: label must be 0 or 1, found {scores['label'].unique()[:5]}"
+        )
 
 
 def _best(gate: Gate, values: Mapping[str, float], versions: list[str]) -> str | None:

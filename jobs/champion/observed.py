@@ -13,6 +13,10 @@ from jobs.champion.gate import Gate, mean_samples
 COLUMNS = ["metric", "value", "low", "high"]
 
 
+class NothingToCompare(ValueError):
+    """A published day has no rows to compare with what happened."""
+
+
 def measure(gate: Gate, scores: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Return the quality of each version on the gate's rows, with 95 % intervals.
 
@@ -98,7 +102,7 @@ def mature(
         The days compared, oldest first.
 
     Raises:
-        ValueError: if a published day has no labelled rows.
+        NothingToCompare: if a published day has no labelled rows.
     """
     with engine.connect() as connection:
         days = warehouse.rows(
@@ -111,7 +115,7 @@ def mature(
     for day in days:
         frame = labelled(day["as_of"])
         if frame.empty:
-            raise ValueError(
+            raise NothingToCompare(
                 f"{table_name} {day['as_of']}: 0 rows to compare with what happened, though "
                 "the day is published; were its partition or the raw days after it removed?"
             )

@@ -10,11 +10,24 @@ from sqlalchemy import Connection, Engine, text
 
 from jobs import warehouse
 from jobs.champion.gate import Gate, judge
+from jobs.champion.serving import require_allowed
 from jobs.champion.tracking import described
 
 GATED = ("promote", "keep", "refuse")
 TAKEN = ("promote", "keep", "rollback")
 MOVES = ("promote", "rollback")
+
+
+class NoLiveVersion(LookupError):
+    """No version was live on the day."""
+
+
+class NothingToRollBackTo(LookupError):
+    """There is no version that was live before the one live now."""
+
+
+class DecisionNotAllowed(ValueError):
+    """A decision by hand lacks what is kept with it, or is about a day too far ahead."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,8 @@ def decide(
         retrained: the operator asked for this day to be retrained.
 
     Raises:
-        LookupError: if challenger is not registered.
-        ValueError: if the rows can't carry a decision, or lack the champion's scores.
+        UnknownVersion: if challenger is not registered.
+        GateRowsUnfit: if the rows can't carry a decision, or lack the champion's scores.
     """
     with engine.begin() as connection:
         _lock(connection, gate.job)
@@ -136,9 +149,10 @@ def promote(
     """Make ``model_version`` live from ``effective_as_of`` on, past decisions notwithstanding.
 
     Raises:
-        LookupError: if the version does not exist.
-        ValueError: if actor or reason is missing, the version is another job's or knows what
-            happened after that day, or the day lies beyond what the platform has seen.
+        UnknownVersion: if the version does not exist.
+        VersionNotAllowed: if it is another job's or knows what happened after that day.
+        DecisionNotAllowed: if actor or reason is missing, or the day lies beyond what the platform
+            has seen.
     """
     with engine.begin() as connection:
         _lock(connection, job)
@@ -151,8 +165,8 @@ def rollback(engine: Engine, job: str, effective_as_of: date, actor: str, reason
     A second rollback goes back one more.
 
     Raises:
-        LookupError: if there was no version before.
-        ValueError: as for `promote`.
+        NothingToRollBackTo: if there was no version before.
+        VersionNotAllowed, DecisionNotAllowed: as for `promote`.
     """
     with engine.begin() as connection:
         _lock(connection, job)
@@ -161,9 +175,9 @@ def rollback(engine: Engine, job: str, effective_as_of: date, actor: str, reason
             now = (
                 f"{lived[0]} is the only version that was ever live" if lived else "nothing is live"
             )
-            raise LookupError(
-                f"{job}: no version to roll back to: {now}; `python -m jobs versions {job}` lists "
-                f"all, `python -m jobs promote {job} VERSION` makes one of them live"
+            raise NothingToRollBackTo(
+                f"{job}: no version to roll back to: {now}; python -m jobs versions {job} lists "
+                f"all, python -m jobs promote {job} VERSION makes one of them live"
             )
         return _move(connection, job, "rollback", lived[-2], effective_as_of, actor, reason)
 
@@ -278,19 +292,12 @@ def _move(
 ) -> Change:
     """Record ``to_version`` as live from a day on and return what that changed."""
     if not actor.strip() or not reason.strip():
-        raise ValueError(f"{job}: a {decision} needs an actor and a reason; both are kept")
-    version = described(connection, to_version)
-    if version["job"] != job:
-        raise ValueError(f"{to_version} is a version of {version['job']}, not of {job}")
-    if version["as_of"] > effective_as_of:
-        raise ValueError(
-            f"{to_version} was trained for {version['as_of']} and knows what happened after "
-            f"{effective_as_of}: make it live from {version['as_of']} or later"
-        )
+        raise DecisionNotAllowed(f"{job}: a {decision} needs an actor and a reason; both are kept")
+    require_allowed(described(connection, to_version), job, effective_as_of)
     newest = _newest(connection, job)
     seen = max(day for day in (newest["published"], newest["trained"]) if day)
     if effective_as_of > seen + timedelta(days=1):
-        raise ValueError(
+        raise DecisionNotAllowed(
             f"{job}: {effective_as_of} is beyond the day after the newest one seen ({seen}); "
             "a decision for the future would shut the gate until then"
         )

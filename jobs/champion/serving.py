@@ -1,7 +1,8 @@
 """What a version needs to serve a day: to be allowed on it, and a calibration map of that day."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -10,21 +11,39 @@ from jobs.calibration import Calibration
 from jobs.champion.tracking import described
 
 
+class VersionNotAllowed(ValueError):
+    """The version is another job's, or knows what happened after the day it is to serve."""
+
+
+class NotCalibrated(LookupError):
+    """The version has no calibration map for the day."""
+
+
 def require_fit_for(engine: Engine, job: str, model_version: str, as_of: date) -> None:
     """Raise where an operator asks for a version that must not serve ``as_of``.
 
     Raises:
-        LookupError: if there is no such version.
-        ValueError: if it is another job's, or knows what happened after that day.
+        UnknownVersion: if there is no such version.
+        VersionNotAllowed: if it is another job's, or knows what happened after that day.
     """
     with engine.connect() as connection:
         version = described(connection, model_version)
+    require_allowed(version, job, as_of)
+
+
+def require_allowed(version: Mapping[str, Any], job: str, as_of: date) -> None:
+    """Raise where a row of ops.model_version must not serve ``as_of``.
+
+    Raises:
+        VersionNotAllowed: if it is another job's, or knows what happened after that day.
+    """
+    name = version["model_version"]
     if version["job"] != job:
-        raise ValueError(f"{model_version} is a version of {version['job']}, not of {job}")
+        raise VersionNotAllowed(f"{name} is a version of {version['job']}, not of {job}")
     if version["as_of"] > as_of:
-        raise ValueError(
-            f"{model_version} was trained for {version['as_of']} and knows what happened after "
-            f"{as_of}; name a version of that day or before"
+        raise VersionNotAllowed(
+            f"{name} was trained for {version['as_of']} and knows what happened after {as_of}; "
+            f"name a version of that day or before, or a day from {version['as_of']} on"
         )
 
 
@@ -65,11 +84,11 @@ def calibration(connection: Connection, model_version: str, as_of: date) -> Cali
     """Return the map that ``model_version`` serves ``as_of`` with.
 
     Raises:
-        LookupError: if it is not settled yet.
+        NotCalibrated: if it is not settled yet.
     """
     settled = _settled(connection, model_version, as_of)
     if settled is None:
-        raise LookupError(
+        raise NotCalibrated(
             f"{model_version} has no calibration for {as_of}: run the train step of that day first"
         )
     return settled

@@ -34,6 +34,18 @@ class MlflowUnreachable(ConnectionError):
     """MLflow does not answer; nothing was logged."""
 
 
+class UnknownVersion(LookupError):
+    """No version of that name is registered."""
+
+
+class AlreadyRegistered(RuntimeError):
+    """A version of that name is registered; versions are never written over."""
+
+
+class NoModelFiles(ValueError):
+    """A version without files could not serve."""
+
+
 class ArtifactChanged(RuntimeError):
     """The files MLflow returns for a version are not those that were tested."""
 
@@ -199,19 +211,19 @@ def register(engine: Engine, run_id: str, versions: Mapping[Path, Version]) -> N
         versions: folder of files and the version that they are.
 
     Raises:
-        ValueError: if a folder is empty.
-        RuntimeError: if a version of that name exists already.
+        NoModelFiles: if a folder is empty.
+        AlreadyRegistered: if a version of that name exists already.
     """
     from mlflow.exceptions import MlflowException
 
     mlflow = client()
     for folder, version in versions.items():
         if not any(path.is_file() for path in folder.rglob("*")):
-            raise ValueError(f"{version.model_version}: no model files in {folder}")
+            raise NoModelFiles(f"{version.model_version}: no model files in {folder}")
     with engine.begin() as connection:
         for version in versions.values():
             if _one(connection, "version", model_version=version.model_version):
-                raise RuntimeError(
+                raise AlreadyRegistered(
                     f"{version.model_version} is registered already: was the day trained twice at "
                     "once? Rerun; the rerun uses what is there"
                 )
@@ -265,7 +277,7 @@ def load_model(engine: Engine, model_version: str, cache: Path | None = None) ->
         cache: folder that keeps fetched versions; ``models`` in the state folder by default.
 
     Raises:
-        LookupError: if there is no such version.
+        UnknownVersion: if there is no such version.
         ArtifactChanged: if MLflow's files are not those that were tested.
     """
     with engine.connect() as connection:
@@ -323,12 +335,12 @@ def described(connection: Connection, model_version: str) -> dict[str, Any]:
     """Return the row of ops.model_version.
 
     Raises:
-        LookupError: if there is none.
+        UnknownVersion: if there is none.
     """
     row = _one(connection, "version", model_version=model_version)
     if row is None:
-        raise LookupError(
-            f"ops.model_version has no {model_version}: `python -m jobs versions JOB` lists them"
+        raise UnknownVersion(
+            f"ops.model_version has no {model_version}; python -m jobs versions JOB lists them"
         )
     return row
 

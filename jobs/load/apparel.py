@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jobs.load.blocks import Blocks, body, header
+from jobs.load.blocks import Blocks, NotLoadable, body, header
 
 TABLES = ("apparel_purchases", "apparel_messages", "client_event")
 LABELS = "apparel_target_binary"
@@ -15,12 +15,16 @@ def tables(folder: Path) -> dict[str, tuple[list[str], Blocks]]:
 
 
 def labels(folder: Path) -> Blocks | None:
-    """Return the rows (client_id, target) of the owner's labels, where there are any."""
+    """Return the rows (client_id, target) of the owner's labels, where there are any.
+
+    Raises:
+        NotLoadable: if the file has other columns.
+    """
     path = _file(folder, LABELS)
     if path is None:
         return None
     if header(path) != ["client_id", "target"]:
-        raise ValueError(f"{path}: columns are {header(path)}, expected client_id, target")
+        raise NotLoadable(f"{path}: columns are {header(path)}, expected client_id, target")
     return body(path)
 
 

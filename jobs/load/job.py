@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from jobs.extract import job as extract
 from jobs.load import apparel, cdnow
-from jobs.load.blocks import Blocks
+from jobs.load.blocks import Blocks, NotLoadable
 from jobs.simulate.job import create
 from jobs.warehouse import Postgres, driver
 
@@ -23,10 +23,6 @@ DATED_BY = {
 
 
 _NO_ROWS = sql.SQL("select * from {} limit 0")
-
-
-class NotLoadable(ValueError):
-    """The folder's files are of no known form, or the product database holds other rows."""
 
 
 def load(
@@ -80,8 +76,8 @@ def load(
                 )
             report(f"{table} from {folder.name}")
             _copy(ours, table, columns, blocks, folder)
-    if (labels := apparel.labels(folder)) is not None:
-        _load_labels(warehouse, labels, target_as_of, folder)
+        if (labels := apparel.labels(folder)) is not None:
+            _load_labels(warehouse, labels, target_as_of, folder)
     first, last = _days(owner, [table for table in found if table in DATED_BY])
     with warehouse.begin() as connection:
         for table in extract.SHOP:
@@ -113,6 +109,15 @@ def _copy(
             f"{table} from {folder}: found columns {columns}, expected {known} (any order, some "
             f"may lack); {unknown} is unknown. Nothing was loaded; mend the file, then try again"
         )
+    _fill(ours, table, columns, blocks, folder)
+
+
+def _fill(ours: Postgres, table: str, columns: list[str], blocks: Blocks, folder: Path) -> None:
+    """Copy the rows into a table.
+
+    Raises:
+        NotLoadable: naming the line that does not fit.
+    """
     statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
@@ -122,7 +127,7 @@ def _copy(
                 rows.write(block)
     except (psycopg.DataError, psycopg.errors.UndefinedColumn) as error:
         raise NotLoadable(
-            f"{table} from {folder}: {str(error).strip()}; nothing was loaded. "
+            f"{table} from {folder}: {' '.join(str(error).split())}; nothing was loaded. "
             "Mend the file, then load it again"
         ) from error
 
@@ -137,9 +142,7 @@ def _load_labels(warehouse: Engine, blocks: Blocks, as_of: date | None, folder: 
     with warehouse.begin() as connection:
         ours = driver(connection)
         ours.execute("create temporary table labels (client_id bigint, target smallint)")
-        with ours.cursor().copy("copy labels from stdin (format csv)") as rows:
-            for block in blocks:
-                rows.write(block)
+        _fill(ours, "labels", ["client_id", "target"], blocks, folder)
         ours.execute(
             "insert into raw.apparel_target_binary (as_of, client_id, target)"
             " select %s, client_id, max(target) from labels group by client_id"

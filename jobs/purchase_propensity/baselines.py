@@ -52,7 +52,7 @@ def fit(
         share: as in ``model.calibrate``.
 
     Raises:
-        ValueError: if a slice has a single label.
+        NothingToLearnFrom: if a slice has a single label.
     """
     train = slices.train
     labels = train["bought"].to_numpy(dtype=float)

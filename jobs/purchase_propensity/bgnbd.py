@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import betaln, expit, gammaln
 
+from jobs.calibration import NothingToLearnFrom
+
 START = np.log([0.3, 1.0, 0.8, 2.5])  # any start converges; this is near shops in general
 WEIGHT_OF_PRIOR = 1e-6  # keeps parameters finite where the data do not bound them
 FITTED_CLIENTS = 100_000  # four numbers need no more
@@ -40,10 +42,10 @@ def fit(x: Numbers, tx: Numbers, age: Numbers) -> BgNbd:
         age: days since the first purchase, above 0.
 
     Raises:
-        ValueError: if there is no client, or an impossible one.
+        NothingToLearnFrom: if there is no client, or an impossible one.
     """
     if not len(x) or (age <= 0).any() or (tx > age).any() or (x < 0).any():
-        raise ValueError(f"BG/NBD needs 0 <= tx <= age and x >= 0; found {len(x)} clients")
+        raise NothingToLearnFrom(f"BG/NBD needs 0 <= tx <= age and x >= 0; found {len(x)} clients")
     if len(x) > FITTED_CLIENTS:
         drawn = np.random.default_rng(SEED).choice(len(x), FITTED_CLIENTS, replace=False)
         x, tx, age = x[drawn], tx[drawn], age[drawn]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from jobs import champion, pictures
-from jobs.calibration import Calibration
+from jobs.calibration import Calibration, NothingToLearnFrom
 from jobs.champion import Gate, Version
 from jobs.checks import validate
 from jobs.publish import publish as publish_day
@@ -84,8 +84,9 @@ def train(
     used as it is. Either way, the map that calibrates the version on this day is settled here.
 
     Raises:
-        ValueError: if the named version knows what happened after ``as_of``, or there are no
-            labels to learn from.
+        UnknownVersion, VersionNotAllowed: if the named version does not exist, or knows what
+            happened after ``as_of``.
+        NothingToLearnFrom: if there are no labels.
     """
     with only_run(engine, f"train {JOB}", as_of):
         if model_version:
@@ -188,12 +189,12 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
     """Redraw every picture of the version live on ``as_of`` into ``out``; return the files.
 
     Raises:
-        LookupError: if no version was live on that day.
+        NoLiveVersion: if no version was live on that day.
     """
     with engine.connect() as connection:
         live = champion.live_version(connection, JOB, as_of)
         if live is None:
-            raise LookupError(
+            raise champion.NoLiveVersion(
                 f"{JOB} {as_of}: no version was live; python -m jobs versions {JOB} lists them"
             )
         cutoff = champion.described(connection, live)["gate_cutoff"]
@@ -355,12 +356,12 @@ def _dataset(engine: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
     """Return the labelled rows of ``cutoff``, one per client, with labels as of ``known_by``.
 
     Raises:
-        ValueError: if nobody was known at the cutoff, or the labels are not complete.
+        NothingToLearnFrom: if nobody was known at the cutoff, or the labels are not complete.
     """
     frame = _read(engine, cutoff, known_by)
     labelled = frame[frame["bought"].notna()].reset_index(drop=True)
     if labelled.empty:
-        raise ValueError(
+        raise NothingToLearnFrom(
             f"{JOB}: no labelled client at cutoff {cutoff} (labels known by {known_by}); "
             f"history must begin before it: python -m jobs extract --from ... --to ..."
         )

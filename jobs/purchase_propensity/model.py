@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import GammaRegressor, LogisticRegression
 
 from jobs import calibration as logistic_map
-from jobs.calibration import Calibration
+from jobs.calibration import Calibration, NothingToLearnFrom
 from jobs.purchase_propensity import bgnbd
 from jobs.purchase_propensity.bgnbd import BgNbd
 
@@ -165,6 +165,14 @@ WORDS = tuple(f"category_{place}" for place in range(WORD_SIZE))
 Numbers = NDArray[np.float64]
 
 
+class VersionOutdated(ValueError):
+    """The version reads something that the code no longer makes."""
+
+
+class InputsMissing(ValueError):
+    """The dataset lacks columns."""
+
+
 @dataclass(frozen=True)
 class Linear:
     """Log-odds linear in terms: intercept + sum of weight * (term - centre) / scale."""
@@ -242,7 +250,7 @@ def labelled(datasets: Mapping[date, pd.DataFrame]) -> pd.DataFrame:
     """Return the labelled rows of each cutoff's dataset, with ``cutoff_age``: days before newest.
 
     Raises:
-        ValueError: if there is none.
+        NothingToLearnFrom: if there is none.
     """
     newest = max(datasets)
     rows = pd.concat(
@@ -253,7 +261,7 @@ def labelled(datasets: Mapping[date, pd.DataFrame]) -> pd.DataFrame:
         ignore_index=True,
     )
     if rows.empty:
-        raise ValueError(
+        raise NothingToLearnFrom(
             f"no labelled row at cutoffs {sorted(map(str, datasets))}: is known_by at least "
             f"{HORIZON_DAYS} days later, and are purchases extracted that far back?"
         )
@@ -267,7 +275,7 @@ def split(datasets: Mapping[date, pd.DataFrame]) -> Slices:
     stopping, tuning) sees the other 15 % at the newest cutoff.
 
     Raises:
-        ValueError: if there is no labelled row.
+        NothingToLearnFrom: if there is no labelled row.
     """
     rows = labelled(datasets)
     percent = _percent(rows["client_id"].to_numpy())
@@ -295,7 +303,7 @@ def fit(
             which are then scored just as the clients of any served day are.
 
     Raises:
-        ValueError: if a slice has a single label.
+        NothingToLearnFrom: if a slice has a single label.
     """
     uncalibrated = _fit_uncalibrated(_prepare(slices.train, slices.validation), params or PARAMS)
     share = None if current is None else forecast_share(slices, current)
@@ -327,7 +335,7 @@ def calibrate(
         share: what ``forecast_share`` says of ``current``; default: learned from ``rows`` alone.
 
     Raises:
-        ValueError: if the labels have a single value.
+        NothingToLearnFrom: if the labels have a single value.
     """
     known = rows[rows["bought"].notna()]
     labels = known["bought"].to_numpy(dtype=float)
@@ -704,7 +712,7 @@ def _pool(inputs: pd.DataFrame, labels: Numbers, linear: Linear, terms: pd.DataF
 def _labels(rows: pd.DataFrame, slice_name: str) -> Numbers:
     labels = rows["bought"].to_numpy(dtype=float)
     if not 0 < labels.sum() < len(labels):
-        raise ValueError(
+        raise NothingToLearnFrom(
             f"bought has a single value in the {len(labels)} rows of the {slice_name} slice; "
             "cannot train"
         )
@@ -785,7 +793,7 @@ def _terms(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
     Trees already fitted name their own inputs: a version goes on serving after TREES has changed.
 
     Raises:
-        ValueError: if they name one that is no longer made.
+        VersionOutdated: if they name one that is no longer made.
     """
     values = _derive(dataset)
     terms = _trunk_terms(values, fitted.rhythm)
@@ -802,7 +810,7 @@ def _terms(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
 
 def _named(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     if gone := [name for name in names if name not in frame]:
-        raise ValueError(
+        raise VersionOutdated(
             f"this version reads {gone}, which the code no longer makes: promote a newer version, "
             "or run the code that it was trained with (its MLflow run names the commit)"
         )
@@ -813,10 +821,11 @@ def _derive(dataset: pd.DataFrame) -> pd.DataFrame:
     """Return COLUMNS and DERIVED as numbers: absent counts are 0, most absent measures NaN.
 
     Raises:
-        ValueError: if a column is missing or not numeric.
+        InputsMissing: if a column is missing.
+        ValueError: if one is not numeric.
     """
     if missing := [name for name in COLUMNS if name not in dataset]:
-        raise ValueError(
+        raise InputsMissing(
             f"the dataset lacks {missing}; sql/purchase_propensity/dataset.sql delivers them"
         )
     rows = {name: dataset[name].to_numpy(dtype=float, na_value=np.nan) for name in COLUMNS}
