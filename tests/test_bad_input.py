@@ -21,13 +21,14 @@ from test_publish import SELECT, SHAPE, TABLE, put, scores
 from typer.testing import CliRunner
 
 from jobs import __main__ as command_line
+from jobs import champion
 from jobs.checks import CheckFailed
 from jobs.local import postgres
 from jobs.local.databases import Server
 from jobs.publish import publish, stage
 from jobs.purchase_propensity import job as purchase_propensity
 from jobs.settings import ROOT
-from jobs.warehouse import WarehouseFull, adbc_uri
+from jobs.warehouse import WarehouseFull, WarehouseUnreachable, adbc_uri, engine
 
 DOCUMENTED = (ROOT / "docs" / "bad-input.md").read_text()
 NIGHT = "extract --as-of 2026-03-02"
@@ -548,6 +549,27 @@ def test_publishing_on_a_full_disk_leaves_yesterday_serving(warehouse, full_disk
 
 
 def typed(words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def test_scoring_without_room_or_without_a_warehouse_is_named(warehouse, full_disk, monkeypatch):
+    monkeypatch.setattr(champion, "load_model", lambda *_: None)
+    monkeypatch.setattr(champion, "calibration", lambda *_: None)
+    monkeypatch.setattr(purchase_propensity.model, "load", lambda _: None)
+    monkeypatch.setattr(purchase_propensity.model, "explain", lambda _, block, __: block)
+    monkeypatch.setattr(purchase_propensity, "read_blocks", lambda *_, **__: [scores(150_000)])
+    night = date(2026, 3, 2)
+
+    with full_disk(4), pytest.raises(WarehouseFull) as full:
+        purchase_propensity.score(warehouse, night, "v1", 0, 1)
+    gone = engine("postgresql://nightshift:secret@127.0.0.1:1/warehouse")
+    with pytest.raises(WarehouseUnreachable, match="score purchase_propensity 2026-03-02"):
+        purchase_propensity.score(gone, night, "v1", 0, 1)
+
+    assert in_docs(f"WarehouseFull: {full.value}")
+    assert ask(warehouse, "select to_regclass('staging.purchase_propensity_20260302_0of1')") == [
+        (None,)
+    ]
+    assert purchase_propensity.score(warehouse, night, "v1", 0, 1) == 150_000
+
+
     unreachable = "postgresql://nightshift:secret@127.0.0.1:1/warehouse"
     return subprocess.run(
         [sys.executable, "-m", "jobs", *words.split()],

@@ -16,7 +16,14 @@ from jobs.checks import validate
 from jobs.publish import publish as publish_day
 from jobs.publish import stage
 from jobs.purchase_propensity import baselines, model
-from jobs.warehouse import airflow_run_id, execute, only_run, read_blocks, read_sql
+from jobs.warehouse import (
+    airflow_run_id,
+    execute,
+    named_failures,
+    only_run,
+    read_blocks,
+    read_sql,
+)
 
 JOB = "purchase_propensity"
 TABLE = "result.purchase_propensity"
@@ -110,10 +117,11 @@ def train(
 
 
 def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: int) -> int:
-    """Score one hash range of the clients known at ``as_of`` into its staging table; count them."""
-    fitted = model.load(champion.load_model(engine, model_version))
-    with engine.connect() as connection:
-        calibration = champion.calibration(connection, model_version, as_of)
+    """Score one hash range of the clients known at ``as_of`` into its staging table; count them.
+
+    Raises:
+        WarehouseFull, WarehouseUnreachable: what was staged is undone.
+    """
     scored = 0
 
     def blocks() -> Iterator[pa.Table]:
@@ -131,7 +139,11 @@ def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: i
             scored += len(block)
             yield model.explain(fitted, block, calibration).select(STAGED.names).cast(STAGED)
 
-    stage(engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks())
+    with named_failures(engine, f"score {JOB} {as_of}"):
+        fitted = model.load(champion.load_model(engine, model_version))
+        with engine.connect() as connection:
+            calibration = champion.calibration(connection, model_version, as_of)
+        stage(engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks())
     return scored
 
 
