@@ -53,7 +53,7 @@ def validate(
     Raises:
         CheckFailed: if any critical expectation does not hold; results are stored before.
     """
-    outcomes = [_outcome(result, key) for result in _run(warehouse, schema, name, suite)]
+    outcomes = [_outcome(result, key) for result in _run(warehouse, schema, name, suite, key)]
     with warehouse.begin() as connection:
         connection.execute(
             text(
@@ -160,7 +160,7 @@ def quarantine(
 
 
 def _run(
-    warehouse: Engine, schema: str, name: str, suite: "gx.ExpectationSuite"
+    warehouse: Engine, schema: str, name: str, suite: "gx.ExpectationSuite", key: tuple[str, ...]
 ) -> "list[ExpectationValidationResult]":
     """Run the suite as SQL where the rows are; nothing but counts and samples comes back."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -189,7 +189,8 @@ def _run(
         .add_batch_definition_whole_table("rows")
         .get_batch()
     )
-    return list(batch.validate(suite, result_format="SUMMARY").results)
+    asked = {"result_format": "SUMMARY", "unexpected_index_column_names": list(key)}
+    return list(batch.validate(suite, result_format=asked).results)
 
 
 def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Outcome:
@@ -200,10 +201,10 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
     unexpected = found.get("unexpected_count")
     observed = found.get("observed_value")
     details = found.get("details") or {}
-    sample = found.get("partial_unexpected_list") or details.get("unexpected_rows") or []
-    if sample and isinstance(sample[0], dict):
-        unexpected = observed if isinstance(observed, int) else len(sample)
-        sample = [{name: row.get(name) for name in key} for row in sample]
+    sample = found.get("partial_unexpected_index_list") or []
+    if rows_found := details.get("unexpected_rows"):
+        unexpected = observed if isinstance(observed, int) else len(rows_found)
+        sample = [{name: row.get(name) for name in key} for row in rows_found]
     return {
         "expectation": config.description or _expected(config.type, config.kwargs),
         "column_name": column,
@@ -234,5 +235,12 @@ def _in_words(outcome: Outcome) -> str:
     if outcome["observed"] is not None:
         words += f", found {outcome['observed']}"
     if outcome["sample"]:
-        words += f", for example {outcome['sample']}"
+        words += ", for example " + ", ".join(
+            "(" + ", ".join(_named(name, value) for name, value in each.items()) + ")"
+            for each in outcome["sample"]
+        )
     return words
+
+
+def _named(name: str, value: object) -> str:
+    return f"no {name}" if value is None else f"{name} {value}"

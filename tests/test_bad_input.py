@@ -156,6 +156,10 @@ STOPS = {
         f"update apparel_messages set event = 'teleport' where {DAY} and client_id <= 400",
         ["CheckFailed: apparel_messages as of 2026-03-02", "event", "400 of 500 rows", "teleport"],
     ),
+    "no client in most rows": (
+        f"update apparel_purchases set client_id = null where {DAY} and client_id <= 400",
+        ["CheckFailed: apparel_purchases as of 2026-03-02", "400 of 500 rows", "date 2026-03-01"],
+    ),
     "many negative prices": (
         f"update apparel_purchases set price = -1 where {DAY} and client_id <= 20",
         ["CheckFailed: apparel_purchases as of 2026-03-02", "20 of 500", "negative price", "1, 2"],
@@ -545,10 +549,6 @@ def test_publishing_on_a_full_disk_leaves_yesterday_serving(warehouse, full_disk
     assert publish(warehouse, TABLE, today, [staged], SELECT, "v1").checksum == interrupted.checksum
 
 
-# The command line ----------------------------------------------------------------------------
-
-
-def typed(words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_scoring_without_room_or_without_a_warehouse_is_named(warehouse, full_disk, monkeypatch):
     monkeypatch.setattr(champion, "load_model", lambda *_: None)
     monkeypatch.setattr(champion, "calibration", lambda *_: None)
@@ -570,6 +570,10 @@ def test_scoring_without_room_or_without_a_warehouse_is_named(warehouse, full_di
     assert purchase_propensity.score(warehouse, night, "v1", 0, 1) == 150_000
 
 
+# The command line ----------------------------------------------------------------------------
+
+
+def typed(words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     unreachable = "postgresql://nightshift:secret@127.0.0.1:1/warehouse"
     return subprocess.run(
         [sys.executable, "-m", "jobs", *words.split()],
@@ -592,23 +596,6 @@ def test_an_error_is_one_line_and_its_origin_is_shown_when_asked_for():
     assert "secret" not in plain.stderr + debug.stderr
 
 
-def test_a_command_that_only_looks_says_that_postgres_is_down():
-    looked = typed("status")
-
-    assert looked.returncode == 1
-    assert looked.stderr.startswith("Postgres: connection failed")
-    assert len(looked.stderr.splitlines()) == 1
-
-
-def test_wrong_usage_ends_with_2():
-    assert typed("extract").returncode == 2
-    assert typed("run no_such_job --as-of 2026-03-02").returncode == 2
-
-
-def test_a_programming_error_keeps_its_traceback(capsys):
-    for error in (KeyError("x"), ValueError("x"), AssertionError("x")):
-        command_line.in_one_line(type(error), error, None)
-        assert type(error).__name__ in capsys.readouterr().err
 PROMOTE = "promote purchase_propensity"
 ROLLBACK = "rollback purchase_propensity --from 2026-03-02 --reason bad"
 REFUSED = {
@@ -653,3 +640,20 @@ def test_a_broken_line_of_a_file_is_named_and_nothing_is_loaded(
     assert ask(owner, "select count(*) from apparel_purchases") == [(0,)]
 
 
+def test_a_command_that_only_looks_says_that_postgres_is_down():
+    looked = typed("status")
+
+    assert looked.returncode == 1
+    assert looked.stderr.startswith("Postgres: connection failed")
+    assert len(looked.stderr.splitlines()) == 1
+
+
+def test_wrong_usage_ends_with_2():
+    assert typed("extract").returncode == 2
+    assert typed("run no_such_job --as-of 2026-03-02").returncode == 2
+
+
+def test_a_programming_error_keeps_its_traceback(capsys):
+    for error in (KeyError("x"), ValueError("x"), AssertionError("x")):
+        command_line.in_one_line(type(error), error, None)
+        assert type(error).__name__ in capsys.readouterr().err

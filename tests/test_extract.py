@@ -497,10 +497,7 @@ def test_a_critical_failure_names_table_day_expectation_count_and_keys(app, ware
     assert "apparel_messages as of 2026-03-02" in message
     assert "channel" in message
     assert "49 of 49 rows" in message
-    assert re.search(
-        r"for example (\(client_id \d+, message_id m\S*, event send, channel pigeon\)(, )?){3};",
-        message,
-    ), message
+    assert message.count(", message_id m1, event send, channel pigeon)") == 3
     assert ask(warehouse, "select count(*) from raw.apparel_messages") == [(0,)]
     assert ask(warehouse, "select count(*) from ops.validation where not success") > [(0,)]
 
