@@ -8,6 +8,7 @@ between a plan with the days and a snapshot without them. From before the copy u
 days are locked against writers; when one comes, retention gives way and tries another night.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ from jobs.extract.job import ONE_DAY, RECHECK_DAYS
 from jobs.publish import partitions
 from jobs.warehouse import driver, only_run, rows, sql_file
 
+log = logging.getLogger(__name__)
+
 DAILY_DAYS = timedelta(days=90)
+# Nights that something may be put off before it becomes an incident.
+PATIENCE_DAYS = 7
 # The night of D loads D-1 and compares RECHECK_DAYS before it with the source.
 LEAST_RAW_DAYS = 1 + RECHECK_DAYS
 # sql/feature/purchase_day.sql looks for the message of a purchase so many days back, so messages
@@ -37,6 +42,10 @@ PAUSE_SECONDS = 1.0
 
 class PutOff(RuntimeError):
     """Readers or writers came first; nothing was changed, and another night will do."""
+
+
+class PutOffTooLong(RuntimeError):
+    """What has been due for more than PATIENCE_DAYS was put off once more."""
 
 
 class RawStillNeeded(ValueError):
@@ -77,25 +86,31 @@ def retain(warehouse: Engine, as_of: date, raw_days: int | None) -> dict[str, st
         raw_days: days of raw to keep; None keeps everything.
 
     Returns:
-        What became of each month and each raw table that was due, in words. What was put off
-        is as it was, and is due again the next night.
+        What became of each month and each raw table that was due, in words (in the log, too).
+        What was put off is as it was, and is due again the next night.
 
     Raises:
         RawStillNeeded: if ``raw_days`` is too few.
         AlreadyRunning: if another process merges the same month.
+        PutOffTooLong: after all else is done, if a month or raw was put off that has been due for
+            more than PATIENCE_DAYS.
     """
     if raw_days is not None and raw_days < LEAST_RAW_DAYS:
         raise RawStillNeeded(
             f"NIGHTSHIFT_RAW_DAYS is {raw_days}; expected {LEAST_RAW_DAYS} or more, since each "
             f"night compares as many days with the source. Unset it to keep everything"
         )
-    done = {}
+    done: dict[str, str] = {}
+    overdue: list[str] = []
     for month in due_months(warehouse, as_of):
         what = f"result.{month.table} {month.first_day:%Y-%m}"
         try:
             done[what] = f"merged, {len(month.days)} days, {merge(warehouse, month)} rows"
         except PutOff as reason:
             done[what] = f"put off: {reason}"
+            due = month.end_day + DAILY_DAYS
+            if as_of > due + PATIENCE_DAYS * ONE_DAY:
+                overdue.append(f"{what}, due since {due} ({reason})")
     if raw_days is not None:
         for table, days in due_raw(warehouse, as_of, raw_days).items():
             try:
@@ -103,6 +118,16 @@ def retain(warehouse: Engine, as_of: date, raw_days: int | None) -> dict[str, st
                 done[f"raw.{table}"] = f"dropped, {len(days)} days"
             except PutOff as reason:
                 done[f"raw.{table}"] = f"put off: {reason}"
+                if len(days) > PATIENCE_DAYS:  # a day becomes due a night
+                    overdue.append(f"raw.{table}, {len(days)} days from {days[0]} on ({reason})")
+    for what, became in done.items():
+        log.info("%s: %s", what, became)
+    if overdue:
+        raise PutOffTooLong(
+            f"retention as of {as_of}: put off for more than {PATIENCE_DAYS} nights: "
+            f"{'; '.join(overdue)}. Nothing is lost; end the oldest transaction of "
+            "pg_stat_activity (docs/on-call.md says how to find it), then rerun"
+        )
     return done
 
 

@@ -17,10 +17,11 @@ from jobs import publish, retention, settings
 from jobs.__main__ import app
 from jobs.extract import job
 from jobs.forget import forget
-from jobs.retention import PutOff, RawStillNeeded, due_months, merge, retain
+from jobs.retention import PutOff, PutOffTooLong, RawStillNeeded, due_months, merge, retain
 from jobs.warehouse import AlreadyRunning, engine, sql_file
 
 AS_OF = date(2026, 6, 15)
+DUE = date(2026, 5, 2)  # January's first night
 JANUARY = [date(2026, 1, day) for day in range(1, 32)]
 EVERY_DAY = (
     "select as_of, count(*), count(distinct client_id), min(model_version)"
@@ -156,7 +157,7 @@ def test_a_month_merged_between_attaching_a_day_and_announcing_it_holds_the_day(
 ):
     done = {}
     monkeypatch.setattr(
-        "jobs.publish._wait_for_planners", lambda *_: done.update(retain(january, AS_OF, None))
+        "jobs.publish._wait_for_planners", lambda *_: done.update(retain(january, DUE, None))
     )
 
     put(january, date(2026, 1, 2), clients=6)
@@ -174,7 +175,7 @@ def test_a_day_attached_while_the_month_is_copied_puts_the_merge_off(january, mo
 
     monkeypatch.setattr(retention, "_outlive_older_snapshots", publish_first)
 
-    assert retain(january, AS_OF, None)[LINE].startswith("put off: days of the month were publ")
+    assert retain(january, DUE, None)[LINE].startswith("put off: days of the month were publ")
     assert [name for name, *_ in days_of(january)] == [
         "20260101", "20260102", "20260115", "20260131",
     ]  # fmt: skip
@@ -197,9 +198,9 @@ def test_a_snapshot_older_than_the_copy_puts_the_merge_off_and_sees_every_day(ja
         connection.execute(text("set transaction isolation level repeatable read"))
         connection.execute(text("select 1"))  # takes the snapshot, and no lock on any table
 
-        put_off = retain(january, AS_OF, None)
+        put_off = retain(january, DUE, None)
         seen = [tuple(row) for row in connection.execute(text(EVERY_DAY))]
-    done = retain(january, AS_OF, None)
+    done = retain(january, DUE, None)
 
     assert put_off[LINE].startswith("put off: 1 transactions that began before the copy")
     assert seen == before
@@ -219,7 +220,7 @@ def test_a_snapshot_younger_than_the_copy_sees_every_day_before_and_after_the_ch
             real(*values)
 
         monkeypatch.setattr(retention, "_outlive_older_snapshots", snapshot_first)
-        done = retain(january, AS_OF, None)
+        done = retain(january, DUE, None)
         seen = [tuple(row) for row in connection.execute(text(EVERY_DAY))]
 
     assert done == {LINE: "merged, 3 days, 15 rows"}
@@ -230,11 +231,32 @@ def test_an_open_reader_of_the_table_puts_the_merge_off_unharmed(january, as_rol
     with as_role("bi_reader").connect() as connection:
         before = connection.execute(text(EVERY_DAY)).all()
 
-        put_off = retain(january, AS_OF, None)
+        put_off = retain(january, DUE, None)
 
         assert connection.execute(text(EVERY_DAY)).all() == before
     assert put_off == {LINE: "put off: result.purchase_propensity was in use"}
-    assert retain(january, AS_OF, None) == {LINE: "merged, 3 days, 15 rows"}
+    assert retain(january, DUE, None) == {LINE: "merged, 3 days, 15 rows"}
+
+
+def test_a_month_put_off_for_more_than_a_week_fails_the_night(january, as_role):
+    with as_role("bi_reader").connect() as connection:
+        connection.execute(text(EVERY_DAY)).all()
+
+        week = retain(january, DUE + timedelta(days=7), None)
+        put(january, date(2025, 12, 31), clients=5)
+        with pytest.raises(PutOffTooLong) as raised:
+            retain(january, DUE + timedelta(days=8), None)
+
+    assert week == {LINE: "put off: result.purchase_propensity was in use"}
+    assert str(raised.value).startswith(
+        "retention as of 2026-05-10: put off for more than 7 nights: result.purchase_propensity"
+        " 2025-12, due since 2026-04-01 (result.purchase_propensity was in use);"
+        f" {LINE}, due since 2026-05-02 (result.purchase_propensity was in use). Nothing is lost"
+    )
+    assert list(retain(january, DUE + timedelta(days=8), None).values()) == [
+        "merged, 1 days, 5 rows",
+        "merged, 3 days, 15 rows",
+    ]
 
 
 @pytest.mark.parametrize("write", ["publish", "forget"])
@@ -244,7 +266,7 @@ def test_a_writer_does_not_wait_for_a_merge_that_waits(january, as_role, monkeyp
 
     def run() -> None:
         try:
-            done.update(retain(january, AS_OF, None))
+            done.update(retain(january, DUE, None))
         except Exception as error:
             errors.append(error)
 
@@ -286,7 +308,7 @@ def test_the_command_says_what_became_of_each_month(january, monkeypatch):
 
 
 def test_two_merges_of_one_month_cannot_race(january, monkeypatch):
-    (month,) = due_months(january, AS_OF)
+    (month,) = due_months(january, DUE)
     raced = []
 
     def second(*_):
@@ -297,7 +319,7 @@ def test_two_merges_of_one_month_cannot_race(january, monkeypatch):
 
     monkeypatch.setattr(retention, "_outlive_older_snapshots", second)
 
-    assert retain(january, AS_OF, None) == {LINE: "put off: seen"}
+    assert retain(january, DUE, None) == {LINE: "put off: seen"}
     assert raced == [True]
 
 
@@ -360,6 +382,22 @@ def test_raw_older_than_its_setting_is_dropped_and_its_aggregates_stay(warehouse
     ]
     assert read(warehouse, "select count(*) from feature.event_day") == [(1,)]
     assert read(warehouse, "select count(*) from ops.load") == [(14,)]
+
+
+def test_raw_put_off_for_more_than_a_week_fails_the_night(warehouse, loaded, as_role):
+    loaded("client_event", date(2026, 6, 1), date(2026, 6, 14))
+
+    with warehouse.connect() as connection:
+        connection.execute(text("select 1 from raw.client_event limit 1"))
+
+        week = retain(warehouse, AS_OF, 7)
+        with pytest.raises(
+            PutOffTooLong, match=r"raw\.client_event, 8 days from client_event_20260"
+        ):
+            retain(warehouse, AS_OF, 6)
+
+    assert week == {"raw.client_event": "put off: raw.client_event was in use"}
+    assert retain(warehouse, AS_OF, 6) == {"raw.client_event": "dropped, 8 days"}
 
 
 def test_messages_stay_as_long_as_purchases_look_them_up(warehouse, loaded):
