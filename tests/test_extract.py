@@ -423,8 +423,11 @@ def test_an_error_of_the_source_in_the_midst_of_a_day_is_raised_and_leaves_no_ha
     )
     change(owner, "grant select on apparel_messages to app_reader")
 
-    with pytest.raises(psycopg.errors.DivisionByZero):
-        job.extract(app, warehouse, NIGHT, MESSAGES)
+    try:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            job.extract(app, warehouse, NIGHT, MESSAGES)
+    finally:
+        change(owner, "drop view apparel_messages")
 
     assert ask(warehouse, "select * from ops.load") == []
     assert ask(warehouse, "select to_regclass('staging.apparel_messages_20260302_new')") == [
