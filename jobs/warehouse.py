@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 import psycopg
+from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
@@ -23,8 +24,7 @@ SQL = Path(__file__).parents[1] / "sql"
 
 # psycopg's own connection, for COPY and for statements that name tables by identifiers.
 Postgres = psycopg.Connection[tuple[Any, ...]]
-# SQLAlchemy reads :names and knows both drivers' ways to write them; it does not type these.
-NUMBERED: Any = postgresql.asyncpg.dialect
+# SQLAlchemy reads :names and knows how the driver writes them; it does not type this.
 NAMED: Any = postgresql.psycopg.dialect
 # In words: a file that may not grow and a connection that broke have no SQLSTATE of their own.
 NO_ROOM = re.compile("No space left on device|File too large|Disk quota exceeded")
@@ -61,22 +61,25 @@ def sql_file(path: str) -> str:
     return (SQL / path).read_text()
 
 
-def numbered(statement: str, values: dict[str, object]) -> tuple[str, list[object]]:
-    """Return ``statement`` with $1, $2 ... for its :names, and the values in that order.
+def named(statement: str) -> str:
+    """Return ``statement`` with psycopg's %(name)s in place of :name."""
+    return str(text(statement).compile(dialect=NAMED()))
+
+
+def filled(statement: str, values: dict[str, object]) -> str:
+    """Return ``statement`` with its :names replaced by the values, quoted as literals.
+
+    For ADBC, which streams a statement by COPY only if it has no parameters; of one with
+    parameters it holds the whole result.
 
     Raises:
         ValueError: if the names in the statement are not those of ``values``.
     """
-    compiled: Any = text(statement).compile(dialect=NUMBERED())
-    names = list(compiled.positiontup or [])
-    if set(names) != set(values):
-        raise ValueError(f"SQL needs {sorted(set(names))}, was given {sorted(values)}")
-    return str(compiled), [values[name] for name in names]
-
-
-def named(statement: str) -> str:
-    """Return ``statement`` with psycopg's %(name)s in place of :name."""
-    return str(text(statement).compile(dialect=NAMED()))
+    names = set(text(statement)._bindparams)
+    if names != set(values):
+        raise ValueError(f"SQL needs {sorted(names)}, was given {sorted(values)}")
+    literals = {name: sql.Literal(value).as_string() for name, value in values.items()}
+    return named(statement) % literals
 
 
 def driver(connection: Connection) -> Postgres:
@@ -90,9 +93,9 @@ def read_arrow(handle: Engine, path: str, **values: object) -> "pa.Table":
     """Run one file under sql/ with its parameters and return its rows as an Arrow table."""
     import adbc_driver_postgresql.dbapi as adbc
 
-    statement, ordered = numbered(sql_file(path), values)
+    statement = filled(sql_file(path), values)
     with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement, ordered)
+        cursor.execute(statement)
         return cursor.fetch_arrow_table()
 
 
@@ -112,9 +115,9 @@ def read_blocks(
     import adbc_driver_postgresql.dbapi as adbc
     import pyarrow as pa
 
-    statement, ordered = numbered(sql_file(path), values)
+    statement = filled(sql_file(path), values)
     with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement, ordered)
+        cursor.execute(statement)
         waiting: list[pa.RecordBatch] = []
         for batch in cursor.fetch_record_batch():
             while batch.num_rows:

@@ -49,6 +49,19 @@ staged = stage(warehouse, TABLE, DAY, "0of1", SHAPE, blocks)
 publish(warehouse, TABLE, DAY, [staged], SELECT, "v1")
 say_peak()
 """
+# The rows of a day's dataset, block by block, as scoring reads them.
+READING = """
+from bench.filled import AS_OF, fill
+from jobs.purchase_propensity.job import DATASET
+from jobs.warehouse import read_blocks
+warehouse = engine(os.environ["AIRFLOW_CONN_WAREHOUSE"])
+fill(warehouse, int(sys.argv[1]), 30)
+blocks = read_blocks(
+    warehouse, DATASET, 5_000, as_of=AS_OF, horizon_days=90, known_by=AS_OF, shard=0, shards=1
+)
+assert sum(map(len, blocks)) == int(sys.argv[1])
+say_peak()
+"""
 
 
 @pytest.fixture
@@ -105,3 +118,10 @@ def test_publishing_holds_no_more_of_many_scores_than_of_few(peak_megabytes):
     many = peak_megabytes(PUBLISHING, MANY_ROWS)
 
     assert grown(few, many) < MORE_MEGABYTES, (few, many)
+
+
+def test_scoring_reads_no_more_of_many_clients_at_once_than_of_few(peak_megabytes):
+    few = peak_megabytes(READING, FEW_ROWS * 4)  # some of the driver's batches
+    many = peak_megabytes(READING, FEW_ROWS * 10)
+
+    assert grown(few, many) < MORE_MEGABYTES * 2, (few, many)
