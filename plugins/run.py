@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 # Errors that five minutes don't mend; by name, since importing their modules here costs a second
 # at every parse. A test holds the names to the classes.
 HOPELESS = {"CheckFailed", "SourceChanged", "NoDay", "RawDropped", "RawStillNeeded", "BadSetting"}
+HOPELESS |= {"UnknownVersion", "VersionNotAllowed", "DecisionNotAllowed", "NothingToRollBackTo"}
 
 
 class WakeAtOnce(RetryPolicy):

@@ -141,6 +141,7 @@ def test_parsing_is_cheap_and_imports_no_job():
 
 
 def test_errors_named_as_hopeless_exist():
+    from jobs import champion
     from jobs.checks import CheckFailed
     from jobs.extract.job import RawDropped
     from jobs.extract.source import SourceChanged
@@ -149,8 +150,14 @@ def test_errors_named_as_hopeless_exist():
     from plugins import run
 
     errors = (CheckFailed, SourceChanged, run.NoDay, RawDropped, RawStillNeeded, BadSetting)
+    by_hand = (
+        champion.UnknownVersion,
+        champion.VersionNotAllowed,
+        champion.DecisionNotAllowed,
+        champion.NothingToRollBackTo,
+    )
 
-    assert {one.__name__ for one in errors} == run.HOPELESS
+    assert {one.__name__ for one in (*errors, *by_hand)} == run.HOPELESS
 
 
 def test_extract_shop_takes_every_table_of_the_shop_in_the_order_they_need(bag):
