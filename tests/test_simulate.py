@@ -334,6 +334,7 @@ def test_the_truth_is_calibrated_and_tells_buyers_apart(back):
     bought = planted["client_id"].isin(buyers(cutoff)).to_numpy()
 
     chance = planted["probability"].to_numpy()
+    assert ((chance >= 0) & (chance <= 1)).all()
     error = np.sqrt(np.sum(chance * (1 - chance)))
     assert abs(bought.sum() - chance.sum()) < 4 * error
     # within each fifth of the expected buyers too

@@ -82,7 +82,7 @@ def truth(world: World, as_of: date, horizon_days: int = 90) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "client_id": FIRST_CLIENT_ID + np.arange(known),
-            "probability": 1 - none,
+            "probability": np.clip(1 - none, 0, 1),
             "alive": alive(world, slice(known), day),
             "expected_spend": spend,
         }
