@@ -317,14 +317,21 @@ def signature(
         select
             event_day,
             sum(copies),
-            sum(copies * cast(hash_record_extended(row({names}), 0) as numeric)),
+            -- Numeric arithmetic only where it is needed: most rows are there once.
+            sum(hash) + coalesce(
+                sum(cast(hash as numeric) * (copies - 1)) filter (where copies <> 1), 0
+            ),
             count(*),
             count(*) filter (where refused)
         from (
-            select {names}, event_day, copies, false as refused
+            select
+                hash_record_extended(row({names}), 0) as hash,
+                event_day,
+                copies,
+                false as refused
             from {raw} where known_to = 'infinity' and event_day between {first} and {last}
             union all
-            select {names}, event_day, copies, true
+            select hash_record_extended(row({names}), 0), event_day, copies, true
             from {quarantine} where known_to = 'infinity' and event_day between {first} and {last}
         ) as standing
         group by event_day

@@ -14,20 +14,6 @@ with earlier as (
     group by life.client_id
 ),
 
-messaged as (
-    select
-        messages.client_id,
-        messages.known_from,
-        min(messages.event_day) as first_day
-    from feature.message_day as messages
-    inner join (select distinct client_id from life_change) as changed
-        on messages.client_id = changed.client_id
-    where messages.known_from >= cast(:known_from as date)
-    group by
-        messages.client_id,
-        messages.known_from
-),
-
 purchased as (
     select
         change.client_id,
@@ -73,12 +59,13 @@ message_start as (
     select
         change.client_id,
         change.as_of,
-        min(messaged.first_day) as first_day
+        min(messages.event_day) as first_day
     from life_change as change
-    inner join messaged
+    inner join feature.message_day as messages
         on
-            change.client_id = messaged.client_id
-            and change.as_of >= messaged.known_from
+            change.client_id = messages.client_id
+            and change.as_of >= messages.known_from
+    where messages.known_from >= cast(:known_from as date)
     group by
         change.client_id,
         change.as_of

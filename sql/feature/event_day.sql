@@ -38,26 +38,50 @@ closed as (
         and old.event_day = changed.event_day
         and old.known_from < changed.known_at
         and old.known_to = 'infinity'
+),
+
+-- Rows to count; on time those are all there are, and the largest join is spared.
+counted as (
+    select
+        client_id,
+        event_day,
+        event_type,
+        known_from,
+        known_to,
+        event_day + 1 as known_at
+    from raw.client_event
+    where
+        cast(:known_at as date) is null
+        and event_day between cast(:first_day as date) and cast(:last_day as date)
+    union all
+    select
+        events.client_id,
+        events.event_day,
+        events.event_type,
+        events.known_from,
+        events.known_to,
+        changed.known_at
+    from raw.client_event as events
+    inner join changed
+        on
+            events.client_id = changed.client_id
+            and events.event_day = changed.event_day
+    where
+        cast(:known_at as date) is not null
+        and events.event_day between cast(:first_day as date) and cast(:last_day as date)
 )
 
 insert into feature.event_day (client_id, event_day, event_type, known_from, events)
 select
-    events.client_id,
-    events.event_day,
-    events.event_type,
-    changed.known_at,
+    client_id,
+    event_day,
+    event_type,
+    known_at,
     count(*)
-from raw.client_event as events
-inner join changed
-    on
-        events.client_id = changed.client_id
-        and events.event_day = changed.event_day
-where
-    events.event_day between cast(:first_day as date) and cast(:last_day as date)
-    and events.known_from <= changed.known_at
-    and events.known_to > changed.known_at
+from counted
+where known_from <= known_at and known_to > known_at
 group by
-    events.client_id,
-    events.event_day,
-    events.event_type,
-    changed.known_at
+    client_id,
+    event_day,
+    event_type,
+    known_at

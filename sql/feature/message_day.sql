@@ -38,6 +38,39 @@ closed as (
         and old.event_day = changed.event_day
         and old.known_from < changed.known_at
         and old.known_to = 'infinity'
+),
+
+-- Rows to count; on time those are all there are, and the largest join is spared.
+counted as (
+    select
+        client_id,
+        event_day,
+        channel,
+        event,
+        known_from,
+        known_to,
+        event_day + 1 as known_at
+    from raw.apparel_messages
+    where
+        cast(:known_at as date) is null
+        and event_day between cast(:first_day as date) and cast(:last_day as date)
+    union all
+    select
+        messages.client_id,
+        messages.event_day,
+        messages.channel,
+        messages.event,
+        messages.known_from,
+        messages.known_to,
+        changed.known_at
+    from raw.apparel_messages as messages
+    inner join changed
+        on
+            messages.client_id = changed.client_id
+            and messages.event_day = changed.event_day
+    where
+        cast(:known_at as date) is not null
+        and messages.event_day between cast(:first_day as date) and cast(:last_day as date)
 )
 
 insert into feature.message_day (
@@ -45,30 +78,23 @@ insert into feature.message_day (
     unsubscribes, complaints, hard_bounces, soft_bounces
 )
 select
-    messages.client_id,
-    messages.event_day,
-    messages.channel,
-    changed.known_at,
-    count(*) filter (where messages.event = 'send'),
-    count(*) filter (where messages.event = 'open'),
-    count(*) filter (where messages.event = 'click'),
-    count(*) filter (where messages.event = 'purchase'),
-    count(*) filter (where messages.event = 'close'),
-    count(*) filter (where messages.event = 'unsubscribe'),
-    count(*) filter (where messages.event = 'complain'),
-    count(*) filter (where messages.event = 'hard_bounce'),
-    count(*) filter (where messages.event = 'soft_bounce')
-from raw.apparel_messages as messages
-inner join changed
-    on
-        messages.client_id = changed.client_id
-        and messages.event_day = changed.event_day
-where
-    messages.event_day between cast(:first_day as date) and cast(:last_day as date)
-    and messages.known_from <= changed.known_at
-    and messages.known_to > changed.known_at
+    client_id,
+    event_day,
+    channel,
+    known_at,
+    count(*) filter (where event = 'send'),
+    count(*) filter (where event = 'open'),
+    count(*) filter (where event = 'click'),
+    count(*) filter (where event = 'purchase'),
+    count(*) filter (where event = 'close'),
+    count(*) filter (where event = 'unsubscribe'),
+    count(*) filter (where event = 'complain'),
+    count(*) filter (where event = 'hard_bounce'),
+    count(*) filter (where event = 'soft_bounce')
+from counted
+where known_from <= known_at and known_to > known_at
 group by
-    messages.client_id,
-    messages.event_day,
-    messages.channel,
-    changed.known_at
+    client_id,
+    event_day,
+    channel,
+    known_at
