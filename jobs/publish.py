@@ -197,8 +197,9 @@ def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str
         if found is None or str(found[0]) != found[1]:
             raise StagedRowsLost(
                 f"{table} {as_of}: staging.{part} has {found and found[0]} rows, "
-                f"{found and found[1]} were staged; did Postgres restart after a crash? "
-                "Score the day again, then publish; the newest published day goes on serving"
+                f"{found and found[1]} were staged: Postgres restarted after a crash, or a client "
+                "was forgotten meanwhile. Score the day again, then publish; the newest published "
+                "day goes on serving"
             )
 
 
@@ -260,8 +261,9 @@ def _checksum(ours: Postgres, relation: sql.Composable) -> str:
     """Return a checksum of all rows and columns that their order does not change."""
     found = ours.execute(
         sql.SQL(
-            "select to_hex(mod(sum(hash) + 2::numeric ^ 96, 2::numeric ^ 62)::bigint)"
-            " || to_hex(bit_xor(hash))"
+            "select lpad("
+            "to_hex(mod(sum(hash) + 2::numeric ^ 96, 2::numeric ^ 62)::bigint), 16, '0')"
+            " || lpad(to_hex(bit_xor(hash)), 16, '0')"
             " from (select hash_record_extended(day, 0) as hash from {} as day) as hashed"
         ).format(relation)
     ).fetchone()

@@ -477,6 +477,22 @@ def test_rows_without_a_day_are_quarantined_once(app, warehouse, bought):
     assert ask(warehouse, "select count(*) from quarantine.apparel_purchases") == [(1,)]
 
 
+@pytest.mark.parametrize("never", ["infinity", "20000-01-01"])
+def test_a_day_beyond_the_calendar_steps_aside_every_night(app, warehouse, bought, never):
+    for client in range(1, 150):
+        bought(client=client)
+    bought(client=150, day="2026-03-02")
+    bought(client=200, day=never)
+
+    job.extract(app, warehouse, NIGHT, PURCHASES)
+    job.extract(app, warehouse, date(2026, 3, 3), PURCHASES)
+
+    assert ask(warehouse, "select count(*) from raw.apparel_purchases") == [(150,)]
+    assert ask(warehouse, "select client_id, reasons from quarantine.apparel_purchases") == [
+        (200, ["time ahead of the clock"])
+    ]
+
+
 def test_an_unknown_event_steps_aside(app, warehouse, messaged):
     for client in range(1, 150):
         messaged(client=client)

@@ -340,7 +340,8 @@ def described(connection: Connection, model_version: str) -> dict[str, Any]:
     row = _one(connection, "version", model_version=model_version)
     if row is None:
         raise UnknownVersion(
-            f"ops.model_version has no {model_version}; python -m jobs versions JOB lists them"
+            f"ops.model_version has no {model_version}; "
+            f"python -m jobs versions {model_version.partition('-')[0]} lists a job's versions"
         )
     return row
 

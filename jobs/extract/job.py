@@ -280,6 +280,7 @@ def _load_run(
             execute(connection, AGGREGATES[table], first_day=first, last_day=last, known_at=None)
             connection.execute(text(f"analyze {TARGETS[table]}"))
             _update_lives(connection, table, first + ONE_DAY)
+            connection.execute(text("analyze feature.client_life"))
             profile(connection, f"staging.{name}", table, as_of)
             _record(connection, table, days, "range", None, columns, by_day)
             staging.drop(ours, name)

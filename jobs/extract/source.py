@@ -127,23 +127,30 @@ def copy_days(
 ) -> int:
     """Stream the days' rows by binary COPY into ``target`` and return how many there were.
 
-    Nothing is held but the block on its way, so memory does not grow with the rows. ``target``
-    must have been made in the warehouse's present transaction.
+    Nothing is held but the block on its way, so memory does not grow with the rows. The source
+    makes each row's hash, for ``staging.drop_duplicates``, while the warehouse is busy writing.
+    ``target`` must have been made in the warehouse's present transaction.
     """
-    names = sql.SQL(", ").join(map(sql.Identifier, [*columns, "event_day"]))
+    names = sql.SQL(", ").join(map(sql.Identifier, [*columns, "event_day", "row_hash"]))
     casts = sql.SQL(", ").join(
         sql.SQL("cast({0} as {1}) as {0}").format(sql.Identifier(name), sql.SQL(kind))
         for name, kind in columns.items()
     )
     extract = named(sql_file(f"extract/{table}.sql"))
-    query = sql.SQL("copy (select {}, event_day from ({}) as extracted) to stdout (format binary)")
+    query = sql.SQL(
+        "copy (select {0}, event_day, hash_record_extended(row({0}), 0) from"
+        " (select {1}, event_day from ({2}) as extracted) as fitting) to stdout (format binary)"
+    )
+    warehouse.execute(
+        sql.SQL("alter table {} add column if not exists row_hash bigint").format(target)
+    )
     # Frozen, the rows need no second write when they are first read.
     load = sql.SQL("copy {} ({}) from stdin (format binary, freeze)").format(target, names)
     with (
         source.cursor() as reader,
         warehouse.cursor() as writer,
         reader.copy(
-            query.format(casts, sql.SQL(extract)),
+            query.format(sql.SQL(", ").join(map(sql.Identifier, columns)), casts, sql.SQL(extract)),
             {"first_day": first_day, "last_day": last_day},
         ) as rows,
         writer.copy(load) as into,

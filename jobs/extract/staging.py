@@ -69,21 +69,19 @@ def drop(warehouse: Postgres, *names: str) -> None:
 def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> int:
     """Keep one of each set of equal rows, with ``copies`` telling how many there were.
 
-    Grouping by a hash finds the few candidates without sorting whole rows; equality of whole
-    rows then decides. Returns the rows dropped.
+    Grouping by their hash finds the few candidates without sorting whole rows; equality of whole
+    rows then decides. Returns the rows dropped; the hashes go as well.
     """
     staged = relation("staging", name)
     # Tables of their own, because Postgres reads neither a CTE nor a temporary table in parallel.
     repeated = relation("staging", f"{name}_repeated")
     places = relation("staging", f"{name}_places")
-    hashed = sql.SQL("hash_record_extended(row({}), 0)").format(_names(columns))
     # Sorted by several workers; one hash table of all rows takes twice as long.
     _run(warehouse, "set local enable_hashagg = off")
     _run(
         warehouse,
-        "create unlogged table {} as select {} as hash from {} group by 1 having count(*) > 1",
+        "create unlogged table {} as select row_hash from {} group by row_hash having count(*) > 1",
         repeated,
-        hashed,
         staged,
     )
     _run(warehouse, "set local enable_hashagg to default")
@@ -91,11 +89,10 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
     _run(
         warehouse,
         "create unlogged table {} as select staged.ctid as place from {} as staged"
-        " inner join {} as repeated on repeated.hash = {}",
+        " inner join {} as repeated using (row_hash)",
         places,
         staged,
         repeated,
-        hashed,
     )
     _run(warehouse, "analyze {}", places)
     found = _run(
@@ -116,6 +113,7 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
         names=_names(columns),
     ).fetchone()
     drop(warehouse, f"{name}_repeated", f"{name}_places")
+    _run(warehouse, "alter table {} drop column row_hash", staged)
     return int(found[0]) if found else 0
 
 
@@ -371,10 +369,11 @@ def keep_days(warehouse: Postgres, staged: sql.Composable, days: list[date]) -> 
 
 
 def count_by_day(warehouse: Postgres, staged: sql.Composable) -> dict[date, int]:
-    """Return the rows of each event day; rows without a day are not counted."""
+    """Return the rows of each event day; rows without a day that Python knows are not counted."""
     found = _run(
         warehouse,
-        "select event_day, count(*) from {} where event_day is not null group by event_day",
+        "select event_day, count(*) from {}"
+        " where event_day between '0001-01-01' and '9999-12-31' group by event_day",
         staged,
     )
     return {row[0]: row[1] for row in found}

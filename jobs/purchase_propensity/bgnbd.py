@@ -52,7 +52,8 @@ def fit(x: Numbers, tx: Numbers, age: Numbers) -> BgNbd:
     unit = float(age.max()) / 10  # days are too fine a unit for the optimiser
 
     def loss(logs: Numbers) -> float:
-        scaled = BgNbd(*np.exp(logs).tolist())
+        # Clients who all do the same have no finite best; the optimiser then tries anything.
+        scaled = BgNbd(*np.exp(np.clip(logs, -30, 30)).tolist())
         alive, left = _likelihoods(scaled, x, tx / unit, age / unit)
         return float(WEIGHT_OF_PRIOR * logs @ logs - np.logaddexp(alive, left).mean())
 
