@@ -12,6 +12,7 @@ from scipy.stats import beta, gamma
 
 from jobs import calibration, evaluation, pictures
 from jobs.purchase_propensity import baselines, bgnbd, model
+from jobs.settings import ROOT
 from jobs.warehouse import read_sql
 
 AS_OF = date(2026, 3, 1)
@@ -591,3 +592,11 @@ def test_every_picture_is_drawn_and_the_same_twice(slices, fitted, fresh, tmp_pa
         *("roc.png", "precision_recall.png", "calibration.png", "gain.png", "deciles.png"),
         *("importance.png", "shap_summary.png", "shap_dependence.png"),
     }
+
+
+def test_the_analysts_page_explains_every_feature():
+    page = (ROOT / "docs" / "analyst.md").read_text()
+
+    assert [
+        name for name, said in model.FEATURES.items() if f"| `{name}` | {said} |" not in page
+    ] == []
