@@ -12,7 +12,7 @@ from jobs.checks import CheckFailed
 from jobs.extract import job
 from jobs.extract.source import EmptyDay, SourceChanged, SourceUnreachable
 from jobs.forget import forget
-from jobs.warehouse import AlreadyRunning, engine, only_run, rows
+from jobs.warehouse import AlreadyRunning, adbc_uri, engine, only_run, rows
 
 NIGHT = date(2026, 3, 2)
 PURCHASES = ("apparel_purchases",)
@@ -227,6 +227,54 @@ def _clearing(as_role):
             connection.execute(text("truncate ops.load"))
 
     CLEAR_LOADS[:] = [clear]
+
+
+def test_a_day_of_many_rows_after_a_short_history_is_planned_as_such(app, warehouse, bought, owner):
+    bought(day="2026-02-28")
+    job.load_range(app, warehouse, date(2026, 2, 28), date(2026, 2, 28), PURCHASES)
+    change(
+        owner,
+        "insert into apparel_purchases select n % 90, 1, n, '[''4'', ''28'']', '2026-03-01', null"
+        " from generate_series(1, 40000) as n",
+    )
+    # Planned by the history's one row, the day took the square of its rows.
+    impatient = engine(f"{adbc_uri(warehouse)}?options=-c%20statement_timeout%3D20s")
+
+    counts = job.extract(app, impatient, NIGHT, PURCHASES)["apparel_purchases"]
+
+    assert counts["loaded"] == 40_000
+
+
+def test_copies_are_found_wherever_they_stand_and_only_they(app, warehouse, owner):
+    change(
+        owner,
+        "insert into apparel_purchases select n, 1, 10, '[''4'']', '2026-03-01', null"
+        " from generate_series(1, 30000) as n order by n % 7",
+    )
+    # One stands beside its copy, the others blocks away; equal in all but one column is no copy.
+    change(
+        owner,
+        "insert into apparel_purchases select * from apparel_purchases where client_id"
+        " in (7, 14000, 30000) or client_id % 100 = 1",
+    )
+    change(
+        owner, "insert into apparel_purchases select * from apparel_purchases where client_id = 7"
+    )
+    change(
+        owner,
+        "insert into apparel_purchases select client_id, 2, price, category_ids, date, message_id"
+        " from apparel_purchases where client_id < 100",
+    )
+
+    counts = job.extract(app, warehouse, NIGHT, PURCHASES)["apparel_purchases"]
+
+    found = "select client_id, quantity, copies from raw.apparel_purchases where copies > 1"
+    there = (
+        "select client_id, quantity, count(*) from apparel_purchases group by 1, 2"
+        " having count(*) > 1"
+    )
+    assert counts["loaded"] == 30_000 + 99
+    assert sorted(ask(warehouse, found)) == sorted(ask(owner, there))
 
 
 def test_an_interrupted_range_goes_on_with_the_days_that_are_missing(app, warehouse, bought):

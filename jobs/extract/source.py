@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
@@ -12,8 +14,12 @@ from jobs import settings
 from jobs.warehouse import Postgres, first_line, named, sql_file
 
 BLOCK_ROWS = 1000
-# A binary COPY ends with a message of 16 bits; a row has more.
+# A binary COPY begins with a header, in one message with what follows it, and ends with a message
+# of 16 bits; a row has more.
+HEADER_BYTES = 19
 END_BYTES = 2
+# A filter of 2 ** 27 bits: of ten million rows, one in thirty is taken for a repeated one.
+FILTER_BYTES = 2**24
 # Columns of raw that we add; all others must come from the source.
 OURS = ("copies", "event_day", "known_from", "known_to")
 # Source types that fit each of our types without losing anything; any other is a retyped column.
@@ -128,8 +134,9 @@ def copy_days(
     """Stream the days' rows by binary COPY into ``target`` and return how many there were.
 
     Nothing is held but the block on its way, so memory does not grow with the rows. The source
-    makes each row's hash, for ``staging.drop_duplicates``, while the warehouse is busy writing.
-    ``target`` must have been made in the warehouse's present transaction.
+    makes each row's hash, while the warehouse is busy writing; here ``_mark_repeated`` marks the
+    hashes that may have passed before, for ``staging.drop_duplicates``. ``target`` must have been
+    made in the warehouse's present transaction.
     """
     names = sql.SQL(", ").join(map(sql.Identifier, [*columns, "event_day", "row_hash"]))
     casts = sql.SQL(", ").join(
@@ -138,7 +145,7 @@ def copy_days(
     )
     extract = named(sql_file(f"extract/{table}.sql"))
     query = sql.SQL(
-        "copy (select {0}, event_day, hash_record_extended(row({0}), 0) from"
+        "copy (select {0}, event_day, hash_record_extended(row({0}), 0) & -2 from"
         " (select {1}, event_day from ({2}) as extracted) as fitting) to stdout (format binary)"
     )
     warehouse.execute(
@@ -155,19 +162,23 @@ def copy_days(
         ) as rows,
         writer.copy(load) as into,
     ):
-        for block in _blocks(rows, source.pgconn):
-            into.write(block)
+        passed = np.zeros(FILTER_BYTES, np.uint8)
+        message = bytes(rows.read())
+        into.write(message[:HEADER_BYTES])
+        for block in _blocks(message[HEADER_BYTES:], rows, source.pgconn):
+            into.write(_mark_repeated(block, passed))
     return writer.rowcount
 
 
-def _blocks(rows: psycopg.Copy, connection: psycopg.pq.abc.PGconn) -> Iterator[bytes]:
-    """Yield what a binary COPY sends, as many rows at a time as have arrived.
+def _blocks(
+    first: bytes, rows: psycopg.Copy, connection: psycopg.pq.abc.PGconn
+) -> Iterator[list[bytes]]:
+    """Yield ``first`` and what a binary COPY sends after it, as many rows at a time as have come.
 
     ``for row in rows`` is psycopg's way; its wait for every single row took more time than
     either server did. Here it waits for the first, and libpq gives the others.
     """
-    yield bytes(rows.read())  # the header, which an empty answer sends together with the end
-    while first := rows.read():
+    while first:
         block, size = [first], len(first)
         while size != END_BYTES and len(block) < BLOCK_ROWS:
             size, row = connection.get_copy_data(1)
@@ -175,8 +186,35 @@ def _blocks(rows: psycopg.Copy, connection: psycopg.pq.abc.PGconn) -> Iterator[b
                 break
             if size < 0:
                 raise _failure(connection)
-            block.append(row)
-        yield b"".join(block)
+            block.append(bytes(row))
+        yield block
+        first = bytes(rows.read())
+
+
+def _mark_repeated(block: list[bytes], passed: npt.NDArray[np.uint8]) -> bytes | bytearray:
+    """Return the block's bytes, with the lowest bit of a hash set where it may be a repeated one.
+
+    A row ends with the length (8) and the bytes of its hash, whose lowest bit is free. ``passed``
+    holds a bit for each value of 27 bits of the hashes so far: a row that was there before is
+    always marked, and few others are.
+    """
+    joined = bytearray().join(block)
+    sizes = np.fromiter(map(len, block), np.int64, len(block))
+    ends = sizes.cumsum()[sizes != END_BYTES]
+    if not len(ends):
+        return joined
+    octets = np.frombuffer(joined, np.uint8)
+    if np.any(octets[ends - 9] != 8):
+        raise ValueError("app: a row of the binary COPY does not end with its hash")
+    hashes = octets[ends[:, None] + np.arange(-8, 0)].view(">u8").ravel()
+    slots = hashes >> np.uint64(64 - 27)
+    places, bits = slots >> np.uint64(3), np.left_shift(1, slots & np.uint64(7)).astype(np.uint8)
+    repeated = np.ones(len(slots), np.bool_)
+    repeated[np.unique(slots, return_index=True)[1]] = False  # in this block
+    repeated |= passed[places] & bits != 0  # in those before
+    octets[ends[repeated] - 1] |= 1
+    np.bitwise_or.at(passed, places, bits)
+    return joined
 
 
 def _failure(connection: psycopg.pq.abc.PGconn) -> psycopg.Error:

@@ -69,30 +69,35 @@ def drop(warehouse: Postgres, *names: str) -> None:
 def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> int:
     """Keep one of each set of equal rows, with ``copies`` telling how many there were.
 
-    Grouping by their hash finds the few candidates without sorting whole rows; equality of whole
-    rows then decides. Returns the rows dropped; the hashes go as well.
+    Rows that may repeat an earlier one were marked in their hash on the way (``copy_days``);
+    equality of whole rows decides. Returns the rows dropped; the hashes go as well.
     """
     staged = relation("staging", name)
     # Tables of their own, because Postgres reads neither a CTE nor a temporary table in parallel.
-    repeated = relation("staging", f"{name}_repeated")
+    marked = relation("staging", f"{name}_marked")
     places = relation("staging", f"{name}_places")
-    # Sorted by several workers; one hash table of all rows takes twice as long.
-    _run(warehouse, "set local enable_hashagg = off")
     _run(
         warehouse,
-        "create unlogged table {} as select row_hash from {} group by row_hash having count(*) > 1",
-        repeated,
+        "create unlogged table {} as"
+        " select distinct row_hash & -2 as row_hash from {} where row_hash & 1 = 1",
+        marked,
         staged,
     )
-    _run(warehouse, "set local enable_hashagg to default")
-    _run(warehouse, "analyze {}", repeated)
+    _run(warehouse, "analyze {}", marked)
     _run(
         warehouse,
-        "create unlogged table {} as select staged.ctid as place from {} as staged"
-        " inner join {} as repeated using (row_hash)",
+        """
+        create unlogged table {} as
+        select place
+        from (
+            select staged.ctid as place, count(*) over (partition by marked.row_hash) as sharers
+            from {} as staged inner join {} as marked on marked.row_hash = staged.row_hash & -2
+        ) as candidates
+        where sharers > 1
+        """,
         places,
         staged,
-        repeated,
+        marked,
     )
     _run(warehouse, "analyze {}", places)
     found = _run(
@@ -112,7 +117,7 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
         places=places,
         names=_names(columns),
     ).fetchone()
-    drop(warehouse, f"{name}_repeated", f"{name}_places")
+    drop(warehouse, f"{name}_marked", f"{name}_places")
     _run(warehouse, "alter table {} drop column row_hash", staged)
     return int(found[0]) if found else 0
 
