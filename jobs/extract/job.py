@@ -74,7 +74,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
     """Stage the day before ``as_of``, and the recent days that differ from the source.
 
     Returns:
-        copied: rows of the new day staged; duplicates: exact ones dropped; late: rows of
+        copied: rows staged for the new day; duplicates: exact ones dropped; late: rows of
         earlier days that raw lacks; changed_days: earlier days that differ.
 
     Raises:
@@ -95,12 +95,12 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
             if day not in known:
                 name = staging.name_of(table, as_of, "new")
                 staged = staging.create(ours, table, name, known_from=as_of)
-                copy_days(theirs, ours, table, staged, day, day, columns)
-                staging.drop_forgotten(ours, staged)
+                counts["copied"] = copy_days(theirs, ours, table, name, day, day, columns)
+                counts["copied"] -= staging.drop_forgotten(ours, staged)
                 counts["duplicates"] = staging.drop_duplicates(ours, name, columns)
-                staging.drop_refused_before(ours, staged, table, columns)
-                counts["copied"] = staging.count_by_day(ours, staged).get(day, 0)
-                if not counts["copied"]:
+                counts["copied"] -= counts["duplicates"]
+                counts["copied"] -= staging.drop_refused_before(ours, staged, table, columns)
+                if not staging.has_rows(ours, staged, day):
                     raise EmptyDay(_empty(table, [day]))
             changed = _changed_days(theirs, table, columns, known)
             if changed:
@@ -259,7 +259,7 @@ def _load_run(
             columns = raw_columns(ours, table)
             check_columns(theirs, table, first, columns)
             staged = staging.create(ours, table, name)
-            copy_days(theirs, ours, table, staged, first, last, columns)
+            copy_days(theirs, ours, table, name, first, last, columns)
             staging.drop_forgotten(ours, staged)
             duplicates = staging.drop_duplicates(ours, name, columns)
             staging.drop_refused_before(ours, staged, table, columns)
@@ -307,7 +307,7 @@ def _stage_changes(
     _, seen_name, late_name = _staged_names(table, as_of)
     seen = staging.create(ours, table, seen_name, known_from=known_at)
     for day in changed:
-        copy_days(theirs, ours, table, seen, day, day, columns)
+        copy_days(theirs, ours, table, seen_name, day, day, columns)
     staging.keep_days(ours, seen, changed)
     staging.drop_forgotten(ours, seen)
     staging.drop_duplicates(ours, seen_name, columns)

@@ -3,23 +3,27 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from tempfile import TemporaryFile
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
+from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.abc import Buffer
 from sqlalchemy import Engine
 
 from jobs import settings
+from jobs.extract import staging
 from jobs.warehouse import Postgres, first_line, named, sql_file
 
 BLOCK_ROWS = 1000
-# A binary COPY begins with a header, in one message with what follows it, and ends with a message
-# of 16 bits; a row has more.
-HEADER_BYTES = 19
-END_BYTES = 2
+FILTER_ROWS = 5000
 # A filter of 2 ** 27 bits: of ten million rows, one in thirty is taken for a repeated one.
 FILTER_BYTES = 2**24
+# A binary COPY begins with a header and ends with a row of -1 fields.
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+END = b"\xff\xff"
+END_BYTES = len(END)
 # Columns of raw that we add; all others must come from the source.
 OURS = ("copies", "event_day", "known_from", "known_to")
 # Source types that fit each of our types without losing anything; any other is a retyped column.
@@ -126,18 +130,19 @@ def copy_days(
     source: Postgres,
     warehouse: Postgres,
     table: str,
-    target: sql.Composable,
+    name: str,
     first_day: date,
     last_day: date,
     columns: dict[str, str],
 ) -> int:
-    """Stream the days' rows by binary COPY into ``target`` and return how many there were.
+    """Stream the days' rows by binary COPY into the staging table and return how many there were.
 
-    Nothing is held but the block on its way, so memory does not grow with the rows. The source
-    makes each row's hash, while the warehouse is busy writing; here ``_mark_repeated`` marks the
-    hashes that may have passed before, for ``staging.drop_duplicates``. ``target`` must have been
-    made in the warehouse's present transaction.
+    Nothing is held but the rows on their way, so memory does not grow with them. The source makes
+    each row's hash; those that may have passed before go to staging's ``<name>_repeated``, for
+    ``staging.drop_duplicates``. The table must have been made in the warehouse's present
+    transaction.
     """
+    target = staging.relation("staging", name)
     names = sql.SQL(", ").join(map(sql.Identifier, [*columns, "event_day", "row_hash"]))
     casts = sql.SQL(", ").join(
         sql.SQL("cast({0} as {1}) as {0}").format(sql.Identifier(name), sql.SQL(kind))
@@ -145,39 +150,58 @@ def copy_days(
     )
     extract = named(sql_file(f"extract/{table}.sql"))
     query = sql.SQL(
-        "copy (select {0}, event_day, hash_record_extended(row({0}), 0) & -2 from"
+        "copy (select {0}, event_day, hash_record_extended(row({0}), 0) from"
         " (select {1}, event_day from ({2}) as extracted) as fitting) to stdout (format binary)"
     )
-    warehouse.execute(
-        sql.SQL("alter table {} add column if not exists row_hash bigint").format(target)
-    )
+    repeated = staging.add_hashes(warehouse, name)
     # Frozen, the rows need no second write when they are first read.
     load = sql.SQL("copy {} ({}) from stdin (format binary, freeze)").format(target, names)
-    with (
-        source.cursor() as reader,
-        warehouse.cursor() as writer,
-        reader.copy(
-            query.format(sql.SQL(", ").join(map(sql.Identifier, columns)), casts, sql.SQL(extract)),
-            {"first_day": first_day, "last_day": last_day},
-        ) as rows,
-        writer.copy(load) as into,
-    ):
-        passed = np.zeros(FILTER_BYTES, np.uint8)
-        message = bytes(rows.read())
-        into.write(message[:HEADER_BYTES])
-        for block in _blocks(message[HEADER_BYTES:], rows, source.pgconn):
-            into.write(_mark_repeated(block, passed))
+    with TemporaryFile() as spool:
+        with (
+            source.cursor() as reader,
+            warehouse.cursor() as writer,
+            reader.copy(
+                query.format(
+                    sql.SQL(", ").join(map(sql.Identifier, columns)), casts, sql.SQL(extract)
+                ),
+                {"first_day": first_day, "last_day": last_day},
+            ) as rows,
+            writer.copy(load) as into,
+        ):
+            spool.write(HEADER)
+            passed = np.zeros(FILTER_BYTES, np.uint8)
+            passing: list[bytes] = []
+            sizes: list[int] = []
+            for block in _blocks(rows, source.pgconn):
+                passing.append(b"".join(block))
+                into.write(passing[-1])
+                sizes += map(len, block)
+                # Most blocks are small: looking at each would cost more than its rows.
+                if len(sizes) >= FILTER_ROWS:
+                    spool.write(_repeated(passing, sizes, passed))
+                    passing.clear()
+                    sizes.clear()
+            spool.write(_repeated(passing, sizes, passed))
+            spool.write(END)
+        spool.seek(0)
+        with warehouse.cursor().copy(
+            sql.SQL("copy {} (row_hash) from stdin (format binary)").format(repeated)
+        ) as into:
+            while piece := spool.read(FILTER_BYTES):
+                into.write(piece)
     return writer.rowcount
 
 
-def _blocks(
-    first: bytes, rows: psycopg.Copy, connection: psycopg.pq.abc.PGconn
-) -> Iterator[list[bytes]]:
-    """Yield ``first`` and what a binary COPY sends after it, as many rows at a time as have come.
+def _blocks(rows: psycopg.Copy, connection: psycopg.pq.abc.PGconn) -> Iterator[list[Buffer]]:
+    """Yield the header, and then as many rows of a binary COPY at a time as have arrived.
 
     ``for row in rows`` is psycopg's way; its wait for every single row took more time than
     either server did. Here it waits for the first, and libpq gives the others.
     """
+    # Rows are not kept: each is an object of libpq's, and thousands of them slow everything.
+    message = bytes(rows.read())
+    yield [message[: len(HEADER)]]  # what follows comes in the same message
+    first: Buffer = message[len(HEADER) :]
     while first:
         block, size = [first], len(first)
         while size != END_BYTES and len(block) < BLOCK_ROWS:
@@ -186,35 +210,33 @@ def _blocks(
                 break
             if size < 0:
                 raise _failure(connection)
-            block.append(bytes(row))
+            block.append(row)
         yield block
-        first = bytes(rows.read())
+        first = rows.read()
 
 
-def _mark_repeated(block: list[bytes], passed: npt.NDArray[np.uint8]) -> bytes | bytearray:
-    """Return the block's bytes, with the lowest bit of a hash set where it may be a repeated one.
+def _repeated(blocks: list[bytes], sizes: list[int], passed: NDArray[np.uint8]) -> bytes:
+    """Return the hashes, as rows of a binary COPY, that may have passed before; add all to them.
 
-    A row ends with the length (8) and the bytes of its hash, whose lowest bit is free. ``passed``
-    holds a bit for each value of 27 bits of the hashes so far: a row that was there before is
-    always marked, and few others are.
+    ``sizes`` are the bytes of each row in ``blocks``. ``passed`` holds a bit for each value of 27
+    bits of the hashes so far: a row that was there before is always found, and few others are. A
+    row ends with its hash: its length, 8 bytes.
     """
-    joined = bytearray().join(block)
-    sizes = np.fromiter(map(len, block), np.int64, len(block))
-    ends = sizes.cumsum()[sizes != END_BYTES]
-    if not len(ends):
-        return joined
-    octets = np.frombuffer(joined, np.uint8)
+    lengths = np.array(sizes)
+    ends = lengths.cumsum()[(lengths != len(HEADER)) & (lengths != END_BYTES)]
+    octets = np.frombuffer(b"".join(blocks), np.uint8)
     if np.any(octets[ends - 9] != 8):
         raise ValueError("app: a row of the binary COPY does not end with its hash")
     hashes = octets[ends[:, None] + np.arange(-8, 0)].view(">u8").ravel()
     slots = hashes >> np.uint64(64 - 27)
     places, bits = slots >> np.uint64(3), np.left_shift(1, slots & np.uint64(7)).astype(np.uint8)
-    repeated = np.ones(len(slots), np.bool_)
-    repeated[np.unique(slots, return_index=True)[1]] = False  # in this block
-    repeated |= passed[places] & bits != 0  # in those before
-    octets[ends[repeated] - 1] |= 1
+    again = np.ones(len(slots), np.bool_)
+    again[np.unique(slots, return_index=True)[1]] = False  # among these rows
+    again |= passed[places] & bits != 0  # among those before
     np.bitwise_or.at(passed, places, bits)
-    return joined
+    found = np.empty(again.sum(), [("fields", ">i2"), ("size", ">i4"), ("row_hash", ">u8")])
+    found["fields"], found["size"], found["row_hash"] = 1, 8, hashes[again]
+    return found.tobytes()
 
 
 def _failure(connection: psycopg.pq.abc.PGconn) -> psycopg.Error:

@@ -66,40 +66,51 @@ def drop(warehouse: Postgres, *names: str) -> None:
         _run(warehouse, "drop table if exists {}", relation("staging", name))
 
 
+def add_hashes(warehouse: Postgres, name: str) -> sql.Composable:
+    """Give a staging table a column for its rows' hashes; return the table for repeated ones."""
+    repeated = relation("staging", f"{name}_repeated")
+    _run(
+        warehouse,
+        "alter table {} add column if not exists row_hash bigint",
+        relation("staging", name),
+    )
+    _run(warehouse, "create unlogged table if not exists {} (row_hash bigint)", repeated)
+    return repeated
+
+
 def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> int:
     """Keep one of each set of equal rows, with ``copies`` telling how many there were.
 
-    Rows that may repeat an earlier one were marked in their hash on the way (``copy_days``);
-    equality of whole rows decides. Returns the rows dropped; the hashes go as well.
+    The few rows whose hashes ``copy_days`` may have seen before are the candidates; equality of
+    whole rows decides. Returns the rows dropped; the hashes go as well.
     """
     staged = relation("staging", name)
     # Tables of their own, because Postgres reads neither a CTE nor a temporary table in parallel.
-    marked = relation("staging", f"{name}_marked")
+    repeated = relation("staging", f"{name}_repeated")
     places = relation("staging", f"{name}_places")
-    _run(
-        warehouse,
-        "create unlogged table {} as"
-        " select distinct row_hash & -2 as row_hash from {} where row_hash & 1 = 1",
-        marked,
-        staged,
-    )
-    _run(warehouse, "analyze {}", marked)
+    _run(warehouse, "analyze {}", repeated)
+    # The planner expects half of all rows to be candidates, too many to bring from its workers.
+    _run(warehouse, "set local parallel_tuple_cost = 0")
     _run(
         warehouse,
         """
         create unlogged table {} as
         select place
         from (
-            select staged.ctid as place, count(*) over (partition by marked.row_hash) as sharers
-            from {} as staged inner join {} as marked on marked.row_hash = staged.row_hash & -2
+            select ctid as place, count(*) over (partition by row_hash) as sharers
+            from {} where row_hash in (select row_hash from {})
         ) as candidates
         where sharers > 1
         """,
         places,
         staged,
-        marked,
+        repeated,
     )
+    _run(warehouse, "set local parallel_tuple_cost to default")
     _run(warehouse, "analyze {}", places)
+    # To go to each place is twice as fast as to read everything once more.
+    _run(warehouse, "set local enable_hashjoin = off")
+    _run(warehouse, "set local enable_mergejoin = off")
     found = _run(
         warehouse,
         """
@@ -117,16 +128,21 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
         places=places,
         names=_names(columns),
     ).fetchone()
-    drop(warehouse, f"{name}_marked", f"{name}_places")
+    _run(warehouse, "set local enable_hashjoin to default")
+    _run(warehouse, "set local enable_mergejoin to default")
+    drop(warehouse, f"{name}_repeated", f"{name}_places")
     _run(warehouse, "alter table {} drop column row_hash", staged)
     return int(found[0]) if found else 0
 
 
 def drop_refused_before(
     warehouse: Postgres, staged: sql.Composable, table: str, columns: dict[str, str]
-) -> None:
-    """Leave out rows without a usable day that quarantine holds already: they come every night."""
-    _run(
+) -> int:
+    """Leave out rows without a usable day that quarantine holds already: they come every night.
+
+    Returns how many those were.
+    """
+    return _run(
         warehouse,
         """
         delete from {staged} as staged using {quarantine} as refused
@@ -140,18 +156,18 @@ def drop_refused_before(
         quarantine=relation("quarantine", table),
         staged_columns=_names(columns, "staged"),
         refused_columns=_names(columns, "refused"),
-    )
+    ).rowcount
 
 
-def drop_forgotten(warehouse: Postgres, staged: sql.Composable) -> None:
-    """Leave out the rows of clients who were erased on request (python -m jobs forget)."""
-    _run(
+def drop_forgotten(warehouse: Postgres, staged: sql.Composable) -> int:
+    """Leave out the rows of clients erased on request (python -m jobs forget); return how many."""
+    return _run(
         warehouse,
         "delete from {} where exists (select from ops.forgotten where person = 'client')"
         " and encode(sha256(convert_to(client_id::text, 'UTF8')), 'hex')"
         " in (select key_sha256 from ops.forgotten where person = 'client')",
         staged,
-    )
+    ).rowcount
 
 
 def keep_added(
@@ -371,6 +387,17 @@ def keep_days(warehouse: Postgres, staged: sql.Composable, days: list[date]) -> 
         staged,
         params={"days": days},
     )
+
+
+def has_rows(warehouse: Postgres, staged: sql.Composable, day: date) -> bool:
+    """Return whether the staging table holds a row of ``day``."""
+    found = _run(
+        warehouse,
+        "select exists(select from {} where event_day = %(day)s)",
+        staged,
+        params={"day": day},
+    ).fetchone()
+    return bool(found and found[0])
 
 
 def count_by_day(warehouse: Postgres, staged: sql.Composable) -> dict[date, int]:
