@@ -140,6 +140,7 @@ def publish(
             checksum = _checksum(ours, sql.Identifier("staging", fresh))
             published = _published(connection, table, as_of)
             if published == (checksum, model_version):
+                _confirm(connection, table, as_of)
                 _drop(ours, [fresh, *staged])
                 return Publication(count, checksum, written=False)
             # Held until the commit, so that no month takes the day's place in between.
@@ -281,6 +282,18 @@ def _published(connection: Connection, table: str, as_of: date) -> tuple[str, st
         as_of=as_of,
     )
     return (found[0]["checksum"], found[0]["model_version"]) if found else None
+
+
+def _confirm(connection: Connection, table: str, as_of: date) -> None:
+    """Note that another run of a published day made the very same rows."""
+    connection.execute(
+        text(
+            "update ops.publication set confirmed_at = clock_timestamp() where publication_id ="
+            " (select max(publication_id) from ops.publication"
+            " where table_name = :table and as_of = :as_of)"
+        ),
+        {"table": table, "as_of": as_of},
+    )
 
 
 def _attach(ours: Postgres, table: str, fresh: str, partition: str, as_of: date) -> None:

@@ -169,7 +169,25 @@ def test_reload_finds_old_differences_and_status_calls_the_result_stale(
 
     assert nightly["late"] == 0
     assert asked["apparel_purchases"]["loaded"] == 1
-    assert ask(warehouse, "select stale_days, is_stale from bi.status") == [(1, True)]
+    assert ask(warehouse, "select stale_days, days_to_rescore, is_stale from bi.status") == [
+        (1, 0, True)
+    ]
+
+
+def test_a_day_loaded_after_the_scores_asks_for_another_run_of_them(app, warehouse, bought, given):
+    bought(day="2026-03-01")
+    bought(day="2026-03-02")
+    job.extract(app, warehouse, date(2026, 3, 3), PURCHASES)
+    given(
+        "ops.publication", table_name="result.purchase_propensity", as_of=date(2026, 3, 3),
+        model_version="v", rows=1, checksum="x", replaced=False,
+    )  # fmt: skip
+    stale = "select as_of, changed_rows, to_rescore from bi.stale_days"
+    assert ask(warehouse, stale) == []
+
+    job.extract(app, warehouse, date(2026, 3, 2), PURCHASES)
+
+    assert ask(warehouse, stale) == [(date(2026, 3, 3), 1, True)]
 
 
 def test_history_as_a_range_equals_night_after_night(app, warehouse, bought, messaged):

@@ -87,12 +87,14 @@ def publish(given, day: date, count: int = 10000, version: str = "pp-7") -> None
         checksum=str(day),
         replaced=False,
         published_at=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
+        confirmed_at=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
     )
 
 
 def load(given, table: str, event_day: date, **changes) -> None:
     said = {"as_of": event_day + timedelta(days=1), "mode": "nightly", "rows_read": 812345}
     said |= {"rows_loaded": 560111, "duplicates": 250000, "quarantined": 2234, "checksum": 1}
+    said |= {"loaded_at": datetime(2026, 3, 2, 0, 45, tzinfo=UTC)}
     given("ops.load", table_name=table, event_day=event_day, **(said | changes))
 
 
@@ -251,17 +253,28 @@ def test_every_metric_that_is_measured_has_its_column():
     assert {name: not less for name, (_, less) in METRICS.items()} == evaluation.HIGHER_IS_BETTER
 
 
-def test_days_whose_inputs_changed_since_are_named(site, connection, session, given):
+def test_days_that_another_run_would_change_are_named(site, connection, session, given):
     publish(given, AS_OF)
     publish(given, date(2026, 2, 20))
-    late = {"as_of": date(2026, 3, 3), "mode": "late", "rows_loaded": 3}
-    load(given, "apparel_purchases", date(2026, 2, 26), **late)
+    after = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
+    load(given, "apparel_purchases", date(2026, 2, 26), as_of=AS_OF, mode="late", loaded_at=after)
 
     text = shown(site)
 
-    assert "result.purchase_propensity has stale days" in text
-    assert "Days 2026-03-02. Rows they were made from came late" in text
+    assert "result.purchase_propensity has 1 day to score again" in text
+    assert "To score again 2026-03-02. Rows that count" in text
     assert "--from-date 2026-03-02 --to-date 2026-03-02 --max-active-runs 1" in text
+    assert "Nothing to do" not in text
+
+
+def test_days_that_no_run_can_change_are_counted_without_alarm(site, connection, session, given):
+    publish(given, AS_OF)
+    load(given, "apparel_purchases", date(2026, 2, 26), as_of=date(2026, 3, 3), mode="late")
+
+    text = shown(site)
+
+    assert "Published days without rows that became known only later: 1. They stay" in text
+    assert "to score again" not in text.lower()
 
 
 def test_a_table_that_is_behind_its_inputs_is_seen(site, connection, session, given):

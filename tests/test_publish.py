@@ -118,7 +118,9 @@ def test_equal_rows_are_not_written_again(warehouse):
     assert first.written
     assert not second.written
     assert second.checksum == first.checksum
-    assert read(warehouse, "select count(*) from ops.publication") == [(1,)]
+    assert read(
+        warehouse, "select count(*), bool_and(confirmed_at > published_at) from ops.publication"
+    ) == [(1, True)]
 
 
 def test_any_change_of_a_row_changes_the_checksum(warehouse):

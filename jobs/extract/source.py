@@ -222,7 +222,7 @@ def _repeated(blocks: list[bytes], sizes: list[int], passed: NDArray[np.uint8]) 
     bits of the hashes so far: a row that was there before is always found, and few others are. A
     row ends with its hash: its length, 8 bytes.
     """
-    lengths = np.array(sizes)
+    lengths = np.array(sizes, np.int64)
     ends = lengths.cumsum()[(lengths != len(HEADER)) & (lengths != END_BYTES)]
     octets = np.frombuffer(b"".join(blocks), np.uint8)
     if np.any(octets[ends - 9] != 8):

@@ -73,7 +73,11 @@ def verdict(night: Night) -> tuple[str, str]:
     if bad:
         return ", ".join(bad), "bad"
     warn = [f"{row['table_name']} is behind its inputs" for row in night.tables if row["is_behind"]]
-    warn += [f"{row['table_name']} has stale days" for row in night.stale]
+    warn += [
+        f"{row['table_name']} has {plural(len(row['days']), 'day', 'days')} to score again"
+        for row in night.stale
+        if row["days"]
+    ]
     warn += [f"{row['dag_id']}: {row['message']}" for row in night.warnings]
     if at_work := [job["dag_id"] for job in night.jobs if job["state"] in ("running", "queued")]:
         warn.append(f"at work: {', '.join(at_work)}")

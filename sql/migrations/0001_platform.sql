@@ -295,12 +295,14 @@ create table ops.publication (
     replaced boolean not null,
     mlflow_run_id text,
     airflow_run_id text,
-    published_at timestamptz not null default clock_timestamp()
+    published_at timestamptz not null default clock_timestamp(),
+    confirmed_at timestamptz not null default clock_timestamp()
 );
 create index publication_newest on ops.publication (table_name, as_of, publication_id);
 comment on table ops.publication is 'A day is visible once it has a row here; the last row describes it';
 comment on column ops.publication.publication_id is 'Order of the publications; the last of a day describes it';
 comment on column ops.publication.published_at is 'When the day became visible';
+comment on column ops.publication.confirmed_at is 'When a run last made these very rows';
 comment on column ops.publication.table_name is 'Result table';
 comment on column ops.publication.as_of is 'Day published';
 comment on column ops.publication.model_version is 'Version that made the rows';
@@ -345,9 +347,51 @@ grant select, insert on all tables in schema ops to nightshift;
 grant update on ops.profile, ops.tuning, ops.evaluation, ops.incident to nightshift;
 grant delete on ops.profile, ops.absent_table to nightshift;
 grant update (sample, observed) on ops.validation to nightshift;
+grant update (confirmed_at) on ops.publication to nightshift;
 grant usage on all sequences in schema ops to nightshift;
 
 -- What people read ------------------------------------------------------------------------------
+
+create view bi.stale_days as
+with published as (
+    select distinct on (publication.table_name, publication.as_of)
+        publication.table_name,
+        publication.as_of,
+        publication.confirmed_at
+    from ops.publication
+    order by
+        publication.table_name asc,
+        publication.as_of asc,
+        publication.publication_id desc
+)
+
+select
+    published.table_name,
+    result_table.job,
+    published.as_of,
+    sum(load.rows_loaded + load.closed) as changed_rows,
+    max(load.loaded_at) as changed_at,
+    coalesce(bool_or(load.as_of <= published.as_of), false) as to_rescore
+from published
+inner join ops.result_table on published.table_name = result_table.table_name
+inner join ops.load
+    on
+        published.as_of > load.event_day
+        and load.table_name = any(result_table.inputs)
+        and load.rows_loaded + load.closed > 0
+        -- Known later: no run of that day may see it. Loaded later: the next run of it does.
+        and (published.as_of < load.as_of or published.confirmed_at < load.loaded_at)
+group by
+    published.table_name,
+    result_table.job,
+    published.as_of;
+comment on view bi.stale_days is 'One row per published day whose inputs are no longer what it was made from';
+comment on column bi.stale_days.table_name is 'Result table';
+comment on column bi.stale_days.job is 'Job (and DAG) that publishes it';
+comment on column bi.stale_days.as_of is 'Published day';
+comment on column bi.stale_days.changed_rows is 'Rows added or taken back before that day, which it does not count';
+comment on column bi.stale_days.changed_at is 'When the last of them was loaded';
+comment on column bi.stale_days.to_rescore is 'True where another run of the day counts some of them; otherwise they were known only later, and the day stays as it is';
 
 create view bi.status as
 with loaded as (
@@ -380,23 +424,12 @@ published as (
 
 stale as (
     select
-        published.table_name,
+        table_name,
         count(*) as days,
-        max(published.as_of) as newest
-    from published
-    inner join ops.result_table on published.table_name = result_table.table_name
-    where
-        exists (
-            select from ops.load
-            where
-                load.table_name = any(result_table.inputs)
-                and load.mode in ('late', 'reload')
-                and load.as_of > published.as_of
-                and load.event_day < published.as_of
-                and load.loaded_at > published.published_at
-                and load.rows_loaded + load.closed > 0
-        )
-    group by published.table_name
+        count(*) filter (where to_rescore) as to_rescore,
+        max(as_of) as newest
+    from bi.stale_days
+    group by table_name
 )
 
 select
@@ -411,6 +444,7 @@ select
     current_date - newest.as_of as age_days,
     coalesce(newest.as_of < loaded.as_of, true) as is_behind,
     coalesce(stale.days, 0) as stale_days,
+    coalesce(stale.to_rescore, 0) as days_to_rescore,
     coalesce(stale.newest = newest.as_of, false) as is_stale,
     (
         select count(*) from ops.incident
@@ -437,7 +471,8 @@ comment on column bi.status.inputs_as_of is 'Newest day that all inputs are load
 comment on column bi.status.days_behind_inputs is 'Days between the inputs and the newest published day';
 comment on column bi.status.age_days is 'Days between the newest published day and the clock''s day';
 comment on column bi.status.is_behind is 'True when a newer day could have been published';
-comment on column bi.status.stale_days is 'Published days whose inputs got late or corrected rows since';
+comment on column bi.status.stale_days is 'Published days whose inputs got late or corrected rows since: bi.stale_days';
+comment on column bi.status.days_to_rescore is 'Those of them that another run would change';
 comment on column bi.status.is_stale is 'True when the newest published day is one of them';
 comment on column bi.status.open_incidents is 'Failures of its DAG that nobody has mended yet';
 

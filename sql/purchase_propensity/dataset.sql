@@ -2,7 +2,7 @@
 -- Grain:         one row per client seen (bought or messaged) before as_of; key client_id
 -- Inputs:        feature.client_life, feature.purchase_day, feature.message_day,
 --                raw.apparel_target_binary
--- Output:        client_id, the columns that jobs/purchase_propensity/model.py reads (null where
+-- Output:        client_id, the columns that jobs/purchase_propensity/features.py reads (null where
 --                the client has no such thing), categories (ids bought in 365 days, by day),
 --                bought (label, 0 or 1) and spent_next (what was spent in the label's window)
 -- Point in time: features see only what happened before as_of 00:00 UTC and was known by as_of;
