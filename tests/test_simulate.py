@@ -10,33 +10,37 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sqlalchemy import Engine, text
 
-from jobs.simulate import job, shop
+from jobs.simulate import campaigns, codes, job
+from jobs.simulate.clients import FIRST_CLIENT_ID, World, alive, born_by, plan
 from jobs.simulate.clock import Columns, concatenate, day_number, season, take
+from jobs.simulate.purchases import CATEGORY_EMPTY, CATEGORY_NONE, TIE_WRONG
+from jobs.simulate.rows import NO_CREATED_AT, TABLES, frame
+from jobs.simulate.shop import arrivals, windows
 from jobs.simulate.shop_truth import funnel, next_steps, truth
 from jobs.warehouse import rows
 
 START = date(2024, 9, 7)
 DAYS = 540
 CLIENTS = 25_000
-PURCHASES, MESSAGES, EVENTS = shop.TABLES
+PURCHASES, MESSAGES, EVENTS = TABLES
 
 
 @cache
-def world() -> shop.World:
-    return shop.plan(7, CLIENTS, START, DAYS)
+def world() -> World:
+    return plan(7, CLIENTS, START, DAYS)
 
 
 @cache
 def history() -> dict[str, Columns]:
     """Return all rows that arrived in the world's days, in codes."""
-    found = [window.rows for window in shop.windows(world(), world().start, world().end, step=60)]
-    return {table: concatenate([rows[table] for rows in found]) for table in shop.TABLES}
+    found = [window.rows for window in windows(world(), world().start, world().end, step=60)]
+    return {table: concatenate([rows[table] for rows in found]) for table in TABLES}
 
 
 @cache
 def clean(table: str) -> pd.DataFrame:
     """Return the history of one table without copies and offenders."""
-    columns = {name: history()[table][name] for name in shop.TABLES[table]}
+    columns = {name: history()[table][name] for name in TABLES[table]}
     found = pd.DataFrame(columns).drop_duplicates()
     found = found[found["client_id"] > 0]
     if table == PURCHASES:
@@ -67,8 +71,8 @@ def test_about_two_percent_of_clients_buy_in_any_90_days():
 
     shares = []
     for cutoff in cutoffs:
-        known = shop.born_by(world(), cutoff - 1)
-        shares.append(np.sum(buyers(cutoff) < shop.FIRST_CLIENT_ID + known) / known)
+        known = born_by(world(), cutoff - 1)
+        shares.append(np.sum(buyers(cutoff) < FIRST_CLIENT_ID + known) / known)
 
     assert np.mean(shares) == pytest.approx(0.02, abs=0.003)
     assert min(shares) > 0.014
@@ -83,10 +87,10 @@ def test_messages_are_sixty_to_one_purchase_row():
 
 def test_a_third_of_the_purchase_rows_are_exact_copies_and_few_messages_are():
     surplus = {
-        table: pd.DataFrame({name: history()[table][name] for name in shop.TABLES[table]})
+        table: pd.DataFrame({name: history()[table][name] for name in TABLES[table]})
         .duplicated()
         .mean()
-        for table in shop.TABLES
+        for table in TABLES
     }
 
     assert surplus[PURCHASES] == pytest.approx(1 / 3, abs=0.03)
@@ -95,17 +99,17 @@ def test_a_third_of_the_purchase_rows_are_exact_copies_and_few_messages_are():
 
 
 def test_category_lists_are_texts_with_empty_none_and_repeated_ones():
-    found = shop.frame(world(), PURCHASES, history()[PURCHASES])["category_ids"]
+    found = frame(world(), PURCHASES, history()[PURCHASES])["category_ids"]
 
     assert found.str.fullmatch(r"\[\]|\[None\]|\['\d+'(, '\d+')*\]").all()
-    assert (found == "[]").mean() == pytest.approx(shop.CATEGORY_EMPTY, abs=0.01)
-    assert (found == "[None]").mean() == pytest.approx(shop.CATEGORY_NONE, abs=0.01)
+    assert (found == "[]").mean() == pytest.approx(CATEGORY_EMPTY, abs=0.01)
+    assert (found == "[None]").mean() == pytest.approx(CATEGORY_NONE, abs=0.01)
     ids = found[found.str.startswith("['")].str.findall(r"\d+")
     assert ids.map(lambda path: len(set(path)) < len(path)).mean() > 0.01
 
 
 def test_message_ids_come_back_in_other_years_for_other_clients():
-    sends = clean(MESSAGES).query("event == @shop.SEND")
+    sends = clean(MESSAGES).query("event == @codes.SEND")
     messages = sends.drop_duplicates(["message_id", "client_id"])
 
     again = messages["message_id"].duplicated(keep=False)
@@ -138,14 +142,14 @@ def test_more_is_bought_in_the_season():
 
 
 def test_offenders_are_there_and_few():
-    found = {table: history()[table] for table in shop.TABLES}
+    found = {table: history()[table] for table in TABLES}
 
     shares = {
         "negative price": np.mean(found[PURCHASES]["price"] < 0),
-        "purchase without client": np.mean(found[PURCHASES]["client_id"] == shop.NULL),
-        "unknown event": np.mean(found[MESSAGES]["event"] == shop.UNKNOWN),
-        "message without client": np.mean(found[MESSAGES]["client_id"] == shop.NULL),
-        "unknown event type": np.mean(found[EVENTS]["event_type"] == shop.UNKNOWN_TYPE),
+        "purchase without client": np.mean(found[PURCHASES]["client_id"] == codes.NULL),
+        "unknown event": np.mean(found[MESSAGES]["event"] == codes.UNKNOWN),
+        "message without client": np.mean(found[MESSAGES]["client_id"] == codes.NULL),
+        "unknown event type": np.mean(found[EVENTS]["event_type"] == codes.UNKNOWN_TYPE),
     }
 
     for name, share in shares.items():
@@ -153,9 +157,9 @@ def test_offenders_are_there_and_few():
 
 
 def test_some_messages_have_a_date_and_no_created_at():
-    absent = history()[MESSAGES]["created_at"] == shop.NULL
+    absent = history()[MESSAGES]["created_at"] == codes.NULL
 
-    assert absent.mean() == pytest.approx(shop.NO_CREATED_AT, abs=0.002)
+    assert absent.mean() == pytest.approx(NO_CREATED_AT, abs=0.002)
     assert (history()[MESSAGES]["date"][absent] >= world().start).all()
 
 
@@ -168,7 +172,7 @@ def test_late_rows_reach_the_source_one_to_three_days_after_their_day():
         if table == EVENTS:
             day = columns["event_time"] // 86_400_000_000
         if table == MESSAGES:
-            columns = take(columns, columns["created_at"] != shop.NULL)
+            columns = take(columns, columns["created_at"] != codes.NULL)
             day = columns["created_at"] // 86_400_000_000
 
         lag = columns["arrival"] - day
@@ -180,35 +184,35 @@ def test_late_rows_reach_the_source_one_to_three_days_after_their_day():
 
 def test_a_day_is_the_same_in_whatever_order_it_is_asked_for():
     days = [START + timedelta(days=back) for back in (300, 40, 41)]
-    once = [shop.arrivals(world(), day).rows for day in days]
+    once = [arrivals(world(), day).rows for day in days]
 
-    again = [shop.arrivals(world(), day).rows for day in reversed(days)][::-1]
-    other = shop.arrivals(shop.plan(8, CLIENTS, START, DAYS), days[0]).rows
+    again = [arrivals(world(), day).rows for day in reversed(days)][::-1]
+    other = arrivals(plan(8, CLIENTS, START, DAYS), days[0]).rows
 
     for one, two in zip(once, again, strict=True):
-        for table in shop.TABLES:
+        for table in TABLES:
             pd.testing.assert_frame_equal(pd.DataFrame(one[table]), pd.DataFrame(two[table]))
     assert not same(once[0][PURCHASES], other[PURCHASES])
 
 
 def test_a_longer_plan_begins_with_the_same_clients_and_days():
     day = START + timedelta(days=60)
-    short = shop.plan(3, 2_000, START, 61)
-    long = shop.plan(3, 2_000, START, 400)
+    short = plan(3, 2_000, START, 61)
+    long = plan(3, 2_000, START, 400)
 
     born = len(short.birth)
 
     assert len(long.birth) > born
     assert (long.rate[:born] == short.rate).all()
-    for table, columns in shop.arrivals(short, day).rows.items():
-        assert same(columns, shop.arrivals(long, day).rows[table])
+    for table, columns in arrivals(short, day).rows.items():
+        assert same(columns, arrivals(long, day).rows[table])
 
 
 def test_windows_of_any_length_hold_the_same_rows():
-    small = shop.plan(5, 20_000, START, 60)
-    whole = next(shop.windows(small, small.start, small.end, step=60))
+    small = plan(5, 20_000, START, 60)
+    whole = next(windows(small, small.start, small.end, step=60))
 
-    days = list(shop.windows(small, small.start, small.end, step=1))
+    days = list(windows(small, small.start, small.end, step=1))
 
     for table in (MESSAGES, EVENTS):
         parts = concatenate([window.rows[table] for window in days])
@@ -224,10 +228,10 @@ def test_windows_of_any_length_hold_the_same_rows():
 
 
 def test_corrections_come_one_or_two_days_later_and_change_price_or_quantity():
-    small = shop.plan(5, 20_000, START, 40)
+    small = plan(5, 20_000, START, 40)
 
     found = concatenate(
-        [window.corrections for window in shop.windows(small, small.start, small.end, step=1)]
+        [window.corrections for window in windows(small, small.start, small.end, step=1)]
     )
 
     assert set(found["correction"] - found["date"]) == {1, 2}
@@ -240,14 +244,14 @@ def test_corrections_come_one_or_two_days_later_and_change_price_or_quantity():
 
 def test_a_day_outside_the_plan_is_refused():
     with pytest.raises(ValueError, match="plan it for more days"):
-        shop.arrivals(world(), START + timedelta(days=DAYS))
+        arrivals(world(), START + timedelta(days=DAYS))
 
 
 # ---- what belongs together
 
 
 def test_every_purchase_ends_a_visit_of_its_client():
-    bought = clean(EVENTS).query("event_type == @shop.PURCHASE")
+    bought = clean(EVENTS).query("event_type == @codes.PURCHASE")
     visits = set(zip(bought["client_id"], bought["event_time"] // 86_400_000_000, strict=True))
     # what came before the last three days has arrived in full
     old = clean(PURCHASES).query("date < @world().end - 3")
@@ -258,21 +262,23 @@ def test_every_purchase_ends_a_visit_of_its_client():
 
 
 def test_a_tied_purchase_names_a_message_that_its_client_clicked():
-    clicks = clean(MESSAGES).query("event == @shop.CLICK")
+    clicks = clean(MESSAGES).query("event == @codes.CLICK")
     clicked = set(zip(clicks["client_id"], clicks["message_id"], strict=True))
     tied = clean(PURCHASES).query("message_id > 0 and date < @world().end - 3")
 
     named = [pair in clicked for pair in zip(tied["client_id"], tied["message_id"], strict=True)]
 
     assert 0.1 < (clean(PURCHASES)["message_id"] > 0).mean() < 0.4
-    assert np.mean(named) == pytest.approx(1 - shop.TIE_WRONG, abs=0.02)
+    assert np.mean(named) == pytest.approx(1 - TIE_WRONG, abs=0.02)
 
 
 def test_nothing_is_sent_after_a_subscription_ended():
-    ends = (shop.UNSUBSCRIBE, shop.COMPLAIN, shop.HARD_BOUNCE)
+    ends = (codes.UNSUBSCRIBE, codes.COMPLAIN, codes.HARD_BOUNCE)
     messages = clean(MESSAGES)
     ended = messages[messages["event"].isin(ends)].groupby(["client_id", "channel"])["date"].min()
-    sends = messages[messages["event"] == shop.SEND].groupby(["client_id", "channel"])["date"].max()
+    sends = (
+        messages[messages["event"] == codes.SEND].groupby(["client_id", "channel"])["date"].max()
+    )
 
     both = pd.concat({"ended": ended, "sent": sends}, axis=1).dropna()
 
@@ -287,7 +293,7 @@ def test_the_funnel_happens_at_its_true_rates():
     days = 120
     expected = funnel(world(), START, days)
     first = day_number(START)
-    sent = concatenate([shop.sends(world(), day) for day in range(first, first + days)])
+    sent = concatenate([campaigns.sends(world(), day) for day in range(first, first + days)])
 
     for channel, rates in enumerate(expected.itertuples()):
         of = take(sent, sent["channel"] == channel)
@@ -299,10 +305,10 @@ def test_the_funnel_happens_at_its_true_rates():
 
 def test_a_click_moves_its_client_to_buy():
     first = day_number(START) + 100
-    sent = concatenate([shop.sends(world(), day) for day in range(first, first + 120)])
+    sent = concatenate([campaigns.sends(world(), day) for day in range(first, first + 120)])
     lives = np.concatenate(
         [
-            shop.alive(world(), shop.sends(world(), day)["client"], day)
+            alive(world(), campaigns.sends(world(), day)["client"], day)
             for day in range(first, first + 120)
         ]
     )
@@ -314,7 +320,7 @@ def test_a_click_moves_its_client_to_buy():
         return float(
             np.mean(
                 [
-                    any((shop.FIRST_CLIENT_ID + who, day + wait) in pairs for wait in range(4))
+                    any((FIRST_CLIENT_ID + who, day + wait) in pairs for wait in range(4))
                     for who, day in seen
                 ]
             )
@@ -359,7 +365,7 @@ def test_the_truth_expects_the_spend_that_comes():
 
     spent = 0.0
     for cutoff in cutoffs:
-        known = shop.FIRST_CLIENT_ID + shop.born_by(world(), cutoff - 1)
+        known = FIRST_CLIENT_ID + born_by(world(), cutoff - 1)
         lines = clean(PURCHASES)[clean(PURCHASES)["client_id"] < known]
         lines = lines[lines["date"].between(cutoff, cutoff + 89)]
         spent += (lines["price"] * lines["quantity"]).sum()
@@ -376,7 +382,7 @@ def test_the_next_step_depends_on_the_last_two():
     totals = planted.groupby(["visit", "before", "last"])["probability"].sum()
     assert np.allclose(totals, 1)
 
-    events = clean(EVENTS).query("event_type <= @shop.PURCHASE")
+    events = clean(EVENTS).query("event_type <= @codes.PURCHASE")
     events = events.sort_values(["client_id", "event_time"])
     day = events["event_time"] // 86_400_000_000
     step = events.groupby([events["client_id"], day])["event_type"]
@@ -384,11 +390,11 @@ def test_the_next_step_depends_on_the_last_two():
 
     def cart_after(first: int, second: int) -> float:
         return float(
-            (events["event_type"] == shop.CART)[(before == first) & (last == second)].mean()
+            (events["event_type"] == codes.CART)[(before == first) & (last == second)].mean()
         )
 
-    assert abs(cart_after(shop.VIEW, shop.VIEW) - cart_after(shop.FAVORITE, shop.VIEW)) > 0.02
-    assert abs(cart_after(shop.VIEW, shop.CART) - cart_after(shop.CART, shop.CART)) > 0.01
+    assert abs(cart_after(codes.VIEW, codes.VIEW) - cart_after(codes.FAVORITE, codes.VIEW)) > 0.02
+    assert abs(cart_after(codes.VIEW, codes.CART) - cart_after(codes.CART, codes.CART)) > 0.01
 
 
 # ---- in the database
@@ -401,7 +407,7 @@ def shop_database(app: Engine, as_role: Callable[[str], Engine]) -> Engine:
     with owner.begin() as connection:
         assert str(connection.engine.url.database).endswith("_test")
         connection.execute(text("drop schema if exists simulation cascade"))
-        for table in shop.TABLES:
+        for table in TABLES:
             connection.execute(text(f"drop table if exists {table}"))
     return owner
 
@@ -410,7 +416,7 @@ def content(engine: Engine) -> dict[str, tuple[int, int]]:
     """Return each source table's count and a checksum that does not know the rows' order."""
     found = {}
     with engine.connect() as connection:
-        for table in shop.TABLES:
+        for table in TABLES:
             row = rows(
                 connection,
                 f"select count(*) as n, sum(hashtextextended(t::text, 0)) as h from {table} t",
@@ -422,7 +428,7 @@ def content(engine: Engine) -> dict[str, tuple[int, int]]:
 def forget(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("drop schema simulation cascade"))
-        for table in shop.TABLES:
+        for table in TABLES:
             connection.execute(text(f"drop table {table}"))
 
 
@@ -480,13 +486,13 @@ def test_the_database_holds_what_the_simulation_says(shop_database):
     end = date(2026, 1, 4)
     job.simulate(shop_database, end=end, **SMALL)
     planned = job.world(shop_database, end)
-    window = next(shop.windows(planned, planned.start, planned.end, step=3))
+    window = next(windows(planned, planned.start, planned.end, step=3))
 
     with shop_database.connect() as connection:
         for table, columns in window.rows.items():
-            expected = shop.frame(planned, table, columns)
+            expected = frame(planned, table, columns)
             found = pd.DataFrame(rows(connection, f"select * from {table}"))
-            assert list(found.columns) == list(shop.TABLES[table])
+            assert list(found.columns) == list(TABLES[table])
             ordered = [
                 sorted(
                     map(str, shown.astype(object).where(shown.notna(), None).to_numpy().tolist())
@@ -504,10 +510,10 @@ def dates(shown: pd.DataFrame) -> dict[str, pd.Series]:
 
 def test_playing_a_day_brings_late_rows_and_corrections(shop_database):
     start = date(2026, 1, 1)
-    planned = shop.plan(2, 30_000, start, 60)
+    planned = plan(2, 30_000, start, 60)
     window = next(
         window
-        for window in shop.windows(planned, planned.start, planned.end, step=1)
+        for window in windows(planned, planned.start, planned.end, step=1)
         if len(window.corrections["date"]) and np.any(window.rows[PURCHASES]["date"] < window.first)
     )
     day = start + timedelta(days=window.first - planned.start)

@@ -1,4 +1,4 @@
-"""What every part of the simulation shares: days, the season and random streams by day."""
+"""What every part of the simulation shares: days, the season, random streams by day, draws."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Columns = dict[str, Array]  # one table's rows, column by column, all of one length
+
+# purposes of random streams; below 100 is the shop's (1 is the catalog's)
+EXISTING, NEWCOMERS, CAMPAIGNS, SENDS, WISHES, BASKETS, SESSIONS, DEFECTS = range(2, 10)
 
 EPOCH = date(1970, 1, 1)
 DAY_US = 86_400_000_000
@@ -61,6 +64,19 @@ def time_of_day(rng: np.random.Generator, rows: int) -> Array:
     hour = np.searchsorted(HOURS_CUMULATED, rng.random(rows) * HOURS_CUMULATED[-1])
     time = ((hour + rng.random(rows)) / 24 * DAY_US).astype(np.int64)
     return np.asarray(np.minimum(time, DAY_US - 1))
+
+
+def pick(rng: np.random.Generator, chances: Array, rows: int) -> Array:
+    """Return places in ``chances``, drawn with these chances."""
+    return np.asarray(np.searchsorted(np.cumsum(chances)[:-1], rng.random(rows), side="right"))
+
+
+def mix(numbers: Array) -> Array:
+    """Return 64-bit numbers scattered by splitmix64 (Steele, Lea and Flood 2014)."""
+    mixed = np.asarray(numbers, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
 def concatenate(parts: list[Columns]) -> Columns:

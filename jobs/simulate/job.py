@@ -11,9 +11,12 @@ from datetime import date, timedelta
 import numpy as np
 from sqlalchemy import Connection, Engine, text
 
-from jobs.simulate import shop
 from jobs.simulate.binary_copy import Field, encode
+from jobs.simulate.clients import World, plan
 from jobs.simulate.clock import Columns, day_date, day_number
+from jobs.simulate.codes import NULL
+from jobs.simulate.rows import TABLES
+from jobs.simulate.shop import Window, arrivals, windows
 from jobs.warehouse import execute, rows
 
 # the demo's shop
@@ -41,7 +44,7 @@ KINDS = {
 def create(engine: Engine) -> None:
     """Make the source tables, their indexes and the simulation's records where they are absent."""
     with engine.begin() as connection:
-        for table in shop.TABLES:
+        for table in TABLES:
             execute(connection, f"simulate/{table}.sql")
         connection.execute(text("create schema if not exists simulation"))
         for table in ("world", "played"):
@@ -64,10 +67,10 @@ def simulate(
 
     Args:
         engine: database ``app``, as its owner.
-        clients: see ``shop.plan``.
+        clients: see ``clients.plan``.
         start: the first day of the simulated world.
         end: the day after the last one written.
-        seed: see ``shop.plan``.
+        seed: see ``clients.plan``.
         report: called with the last day in the database and the rows written so far.
 
     Raises:
@@ -78,7 +81,7 @@ def simulate(
     first = _next_day(engine)
     if first >= end:
         return 0
-    world = shop.plan(seed, clients, start, (end - start).days)
+    world = plan(seed, clients, start, (end - start).days)
     step = int(np.clip(WINDOW_ROWS / (clients * ROWS_PER_CLIENT_DAY), 1, 30))
     # rebuilding the large indexes costs less than a load past them, if the load is the larger part
     if end - first > first - start:
@@ -86,14 +89,14 @@ def simulate(
             for name in LARGE:
                 connection.execute(text(f"drop index if exists {name}"))
     written = 0
-    for window in shop.windows(world, day_number(first), day_number(end), step):
+    for window in windows(world, day_number(first), day_number(end), step):
         with engine.begin() as connection:
             written += _write(connection, world, window)
         report(day_date(window.end - 1), written)
     with engine.begin() as connection:
         _index(connection)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for table in shop.TABLES:
+        for table in TABLES:
             connection.execute(text(f"analyze {table}"))
     return written
 
@@ -115,15 +118,15 @@ def play_day(engine: Engine, day: date) -> int:
             f"simulation.played: {day} can't be played before {following}; "
             f"simulate up to {day} first"
         )
-    world = shop.plan(seed, clients, start, (day - start).days + 1)
+    world = plan(seed, clients, start, (day - start).days + 1)
     with engine.begin() as connection:
-        return _write(connection, world, shop.arrivals(world, day))
+        return _write(connection, world, arrivals(world, day))
 
 
-def world(engine: Engine, end: date) -> shop.World:
+def world(engine: Engine, end: date) -> World:
     """Return the world of which the database holds a part, planned up to (without) ``end``."""
     seed, clients, start = _known_world(engine)
-    return shop.plan(seed, clients, start, (end - start).days)
+    return plan(seed, clients, start, (end - start).days)
 
 
 def _known_world(engine: Engine) -> tuple[int, int, date]:
@@ -139,7 +142,7 @@ def _settle(engine: Engine, clients: int, start: date, seed: int) -> None:
     """Record which world this database holds, or make sure that it is this one."""
     with engine.begin() as connection:
         if not rows(connection, "select 1 from simulation.world"):
-            for table in shop.TABLES:
+            for table in TABLES:
                 if rows(connection, f"select 1 from {table} limit 1"):
                     raise ValueError(
                         f"{table}: holds rows that are not simulated; "
@@ -172,7 +175,7 @@ def _next_day(engine: Engine) -> date:
     return day
 
 
-def _write(connection: Connection, world: shop.World, window: shop.Window) -> int:
+def _write(connection: Connection, world: World, window: Window) -> int:
     """Write a window's rows and corrections and record its days; return the rows added."""
     # one writer at a time; the other one then finds its day taken
     connection.execute(text("select 1 from simulation.world for update"))
@@ -205,19 +208,19 @@ def _write(connection: Connection, world: shop.World, window: shop.Window) -> in
     return written
 
 
-def _copy(connection: Connection, world: shop.World, table: str, columns: Columns) -> None:
+def _copy(connection: Connection, world: World, table: str, columns: Columns) -> None:
     """Append rows to one source table by binary COPY, in the connection's transaction."""
     fields = []
-    for name, texts in shop.TABLES[table].items():
+    for name, texts in TABLES[table].items():
         values = columns[name]
         if name == "category_ids":
             texts = world.catalog.category_texts
         kind = "text" if texts else KINDS[name]
-        missing = {"bigint": shop.NULL, "timestamp": shop.NULL, "hex": 0}.get(kind)
+        missing = {"bigint": NULL, "timestamp": NULL, "hex": 0}.get(kind)
         fields.append(Field(kind, values, None if missing is None else values == missing, texts))
     driver = connection.connection.driver_connection
     assert driver is not None
-    names = ", ".join(shop.TABLES[table])
+    names = ", ".join(TABLES[table])
     with (
         driver.cursor() as cursor,
         cursor.copy(f"copy {table} ({names}) from stdin (format binary)") as copy,

@@ -8,34 +8,30 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from jobs.simulate.clock import Array, day_number, season
-from jobs.simulate.shop import (
-    BROWSE,
-    BUY,
-    BUY_DAYS,
-    CHANNELS,
+from jobs.simulate.campaigns import BUY_DAYS, OPEN_DAYS, SOFT_BOUNCED, campaigns, response, sends
+from jobs.simulate.clients import (
     COMEBACK_DAYS,
-    DROPPED,
     END_LIVING,
     FIRST_CLIENT_ID,
-    MORE_LINES,
-    OPEN_DAYS,
-    PRICE_NOISE,
-    QUANTITIES,
     SECOND_LIFE_DAYS,
-    SOFT_BOUNCED,
     TASTE_CHANCE,
-    THEME_CHANCE,
-    WISH_DAYS,
     World,
     alive,
     born_by,
-    campaigns,
-    response,
-    sends,
+)
+from jobs.simulate.clock import Array, day_number, season
+from jobs.simulate.codes import CHANNELS
+from jobs.simulate.purchases import (
+    DROPPED,
+    MORE_LINES,
+    PRICE_NOISE,
+    QUANTITIES,
+    THEME_CHANCE,
+    WISH_DAYS,
     wish_chance,
     wishes,
 )
+from jobs.simulate.visits import BROWSE, BUY
 
 SHORTEST_HORIZON_DAYS = 10  # what is under way at as_of has ended by then
 BLOCK = 100_000  # clients at once, to bound memory
