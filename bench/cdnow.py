@@ -13,7 +13,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from jobs import evaluation, settings
-from jobs.purchase_propensity import baselines, model
+from jobs.purchase_propensity import baselines, labels, model, training
 from jobs.purchase_propensity.job import DATASET, TRIALS
 from jobs.warehouse import engine, read_sql
 
@@ -34,7 +34,7 @@ def dataset(warehouse: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
         warehouse,
         DATASET,
         as_of=cutoff,
-        horizon_days=model.HORIZON_DAYS,
+        horizon_days=labels.HORIZON_DAYS,
         known_by=known_by,
         shard=0,
         shards=1,
@@ -43,18 +43,18 @@ def dataset(warehouse: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
 
 def scored(warehouse: Engine, as_of: date) -> tuple[pd.Series, dict[str, pd.Series]]:
     """Return what clients did after ``as_of`` and each version's probabilities for it."""
-    gate = model.gate_cutoff(as_of)
-    fitting = {day: dataset(warehouse, day, gate) for day in model.fitting_cutoffs(as_of)}
-    slices = model.split({day: rows for day, rows in fitting.items() if len(rows)})
+    gate = labels.gate_cutoff(as_of)
+    fitting = {day: dataset(warehouse, day, gate) for day in labels.fitting_cutoffs(as_of)}
+    slices = labels.split({day: rows for day, rows in fitting.items() if len(rows)})
     fitted = {
-        OURS: model.fit(slices, model.tune(slices, TRIALS)),
+        OURS: training.fit(slices, training.tune(slices, TRIALS)),
         **baselines.fit_all(slices),
     }
-    newest = {day: dataset(warehouse, day, as_of) for day in model.level_cutoffs(as_of)}
-    rows = model.labelled(newest)
-    clients = dataset(warehouse, as_of, as_of + timedelta(days=model.HORIZON_DAYS))
+    newest = {day: dataset(warehouse, day, as_of) for day in labels.level_cutoffs(as_of)}
+    rows = labels.labelled(newest)
+    clients = dataset(warehouse, as_of, as_of + timedelta(days=labels.HORIZON_DAYS))
     chances = {
-        name: model.score(each, clients, model.calibrate(each, rows, clients))["probability"]
+        name: model.score(each, clients, training.calibrate(each, rows, clients))["probability"]
         for name, each in fitted.items()
     }
     return clients["bought"], chances

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from bench.filled import AS_OF, fill
 from bench.ground import Ground, seconds
 from jobs.publish import stage
-from jobs.purchase_propensity import model
+from jobs.purchase_propensity import explanation, labels, training
 from jobs.purchase_propensity.job import BLOCK_ROWS, DATASET, SHAPE, STAGED, TABLE
 from jobs.warehouse import engine, read_blocks, read_sql
 
@@ -39,12 +39,12 @@ def measure(databases: Ground) -> str:
 def score(url: str, answer: Connection) -> None:
     """Fit on a sample, then score everybody; send seconds and the process's peak memory in kB."""
     warehouse = engine(url)
-    horizon = model.HORIZON_DAYS
+    horizon = labels.HORIZON_DAYS
     cutoff = AS_OF - timedelta(days=horizon)
     sample = read_sql(
         warehouse, DATASET, as_of=cutoff, horizon_days=horizon, known_by=AS_OF, shard=0, shards=20
     )
-    fitted = model.fit(model.split({cutoff: sample}))
+    fitted = training.fit(labels.split({cutoff: sample}))
 
     def whole() -> None:
         blocks = read_blocks(
@@ -52,7 +52,7 @@ def score(url: str, answer: Connection) -> None:
             shard=0, shards=1,
         )  # fmt: skip
         explained = (
-            model.explain(fitted, block).select(STAGED.names).cast(STAGED) for block in blocks
+            explanation.explain(fitted, block).select(STAGED.names).cast(STAGED) for block in blocks
         )
         stage(warehouse, TABLE, AS_OF, "0of1", SHAPE, explained)
 

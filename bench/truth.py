@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from bench.cdnow import dataset
 from jobs import champion, evaluation, settings
-from jobs.purchase_propensity import model
+from jobs.purchase_propensity import explanation, labels, model, training
 from jobs.purchase_propensity.job import JOB
 from jobs.simulate.job import world
 from jobs.simulate.shop_truth import truth
@@ -44,14 +44,14 @@ def scored(warehouse: Engine, simulator: Engine) -> tuple[date, pd.DataFrame]:
         name: model.load(champion.load_model(warehouse, version)) for version, name in names.items()
     }
     # Of older cutoffs only the teaching knows: more of the truth, not later rows.
-    older = model.fitting_cutoffs(cutoff + timedelta(days=model.HORIZON_DAYS))
+    older = labels.fitting_cutoffs(cutoff + timedelta(days=labels.HORIZON_DAYS))
     known = {day: _with_truth(warehouse, simulator, day) for day in (cutoff, *older)}
     rows = known[cutoff]
     chances = {
         name: model.score(each, rows)["probability"].to_numpy() for name, each in fitted.items()
     }
     alive = rows["alive"].to_numpy(dtype=bool)
-    taught = {day: (model.features(fitted[OURS], each), each) for day, each in known.items()}
+    taught = {day: (explanation.features(fitted[OURS], each), each) for day, each in known.items()}
     return cutoff, pd.DataFrame(
         {
             "client_id": rows["client_id"],
@@ -87,10 +87,10 @@ def table(rows: pd.DataFrame) -> Iterator[str]:
 
 def _with_truth(warehouse: Engine, simulator: Engine, cutoff: date) -> pd.DataFrame:
     """Return the labelled rows of ``cutoff`` with ``alive`` and ``truth``, the true chance."""
-    known_by = cutoff + timedelta(days=model.HORIZON_DAYS)
+    known_by = cutoff + timedelta(days=labels.HORIZON_DAYS)
     rows = dataset(warehouse, cutoff, known_by)
     rows = rows[rows["bought"].notna()]
-    true = truth(world(simulator, known_by), cutoff, model.HORIZON_DAYS)
+    true = truth(world(simulator, known_by), cutoff, labels.HORIZON_DAYS)
     true = true[["client_id", "alive"]].assign(truth=true["probability"])
     return rows.merge(true, on="client_id", validate="one_to_one")
 
@@ -117,7 +117,7 @@ def _taught(parts: list[tuple[pd.DataFrame, pd.DataFrame]]) -> np.ndarray:
             {
                 **TREES,
                 "loss_function": "CrossEntropy",
-                "random_seed": model.SEED,
+                "random_seed": training.SEED,
                 "thread_count": model.THREADS,
                 "verbose": False,
                 "allow_writing_files": False,

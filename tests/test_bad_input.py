@@ -553,7 +553,7 @@ def test_scoring_without_room_or_without_a_warehouse_is_named(warehouse, full_di
     monkeypatch.setattr(champion, "load_model", lambda *_: None)
     monkeypatch.setattr(champion, "calibration", lambda *_: None)
     monkeypatch.setattr(purchase_propensity.model, "load", lambda _: None)
-    monkeypatch.setattr(purchase_propensity.model, "explain", lambda _, block, __: block)
+    monkeypatch.setattr(purchase_propensity.explanation, "explain", lambda _, block, __: block)
     monkeypatch.setattr(purchase_propensity, "read_blocks", lambda *_, **__: [scores(150_000)])
     night = date(2026, 3, 2)
 

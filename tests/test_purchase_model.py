@@ -11,7 +11,17 @@ import pytest
 from scipy.stats import beta, gamma
 
 from jobs import calibration, evaluation, pictures
-from jobs.purchase_propensity import baselines, bgnbd, model
+from jobs.purchase_propensity import (
+    baselines,
+    bgnbd,
+    explanation,
+    features,
+    labels,
+    linear,
+    model,
+    spend,
+    training,
+)
 from jobs.settings import ROOT
 from jobs.warehouse import read_sql
 
@@ -230,16 +240,16 @@ def test_the_dataset_delivers_what_the_model_reads(warehouse, life):
     rows = dataset(warehouse)
 
     delivered = set(rows.columns) - {"categories", "bought", "spent_next"}
-    assert delivered == set(model.COLUMNS)
-    values = model.features(base_rate(), rows.reset_index())
-    assert list(values) == list(model.FEATURES)
+    assert delivered == set(features.COLUMNS)
+    values = explanation.features(base_rate(), rows.reset_index())
+    assert list(values) == list(features.FEATURES)
 
 
 def test_no_client_gives_no_row_and_no_score(warehouse):
     rows = dataset(warehouse).reset_index()
 
     assert len(model.score(base_rate(), rows)) == 0
-    assert model.explain(base_rate(), rows).num_rows == 0
+    assert explanation.explain(base_rate(), rows).num_rows == 0
 
 
 # Made clients ------------------------------------------------------------------------------------
@@ -247,14 +257,14 @@ def test_no_client_gives_no_row_and_no_score(warehouse):
 
 def base_rate() -> model.Fitted:
     return model.Fitted(
-        "base_rate", model.Linear((), (), (), (), -2.0), None, calibration.Calibration()
+        "base_rate", linear.Linear((), (), (), (), -2.0), None, calibration.Calibration()
     )
 
 
 def made(clients: int, seed: int) -> pd.DataFrame:
     """Return the dataset of clients some of whom buy by rhythm, some by message, some never."""
     random = np.random.default_rng(seed)
-    rows = pd.DataFrame(np.nan, index=range(clients), columns=list(model.COLUMNS))
+    rows = pd.DataFrame(np.nan, index=range(clients), columns=list(features.COLUMNS))
     rows.insert(0, "client_id", np.arange(clients) + 1000)
     age = random.integers(30, 400, clients)
     rate = random.gamma(0.6, 1 / 90, clients)
@@ -293,14 +303,14 @@ def made(clients: int, seed: int) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def slices() -> model.Slices:
+def slices() -> labels.Slices:
     days = [AS_OF, AS_OF - timedelta(days=10)]
-    return model.split({day: made(6000, seed) for seed, day in enumerate(days)})
+    return labels.split({day: made(6000, seed) for seed, day in enumerate(days)})
 
 
 @pytest.fixture(scope="module")
 def fitted(slices) -> model.Fitted:
-    return model.fit(slices)
+    return training.fit(slices)
 
 
 @pytest.fixture(scope="module")
@@ -311,10 +321,10 @@ def fresh() -> pd.DataFrame:
 def test_fitting_labels_end_before_the_gates_begin():
     as_of = date(1998, 4, 1)
 
-    newest = max(model.fitting_cutoffs(as_of))
+    newest = max(labels.fitting_cutoffs(as_of))
 
-    assert newest + timedelta(days=90) <= model.gate_cutoff(as_of)
-    assert model.gate_cutoff(as_of) + timedelta(days=90) == as_of
+    assert newest + timedelta(days=90) <= labels.gate_cutoff(as_of)
+    assert labels.gate_cutoff(as_of) + timedelta(days=90) == as_of
 
 
 def test_no_client_is_in_two_slices_and_validation_is_the_newest_cutoff(slices):
@@ -357,8 +367,8 @@ def test_contributions_and_rest_sum_to_the_log_odds(name, slices, fitted, fresh)
     scored = fitted if name == "catboost" else baselines.fit(name, slices)
     newer = calibration.Calibration(slope=1.2, intercept=-0.3)
 
-    moved, constant = model.contributions(scored, fresh)
-    reasons = model.explain(scored, fresh, newer).to_pandas()
+    moved, constant = explanation.contributions(scored, fresh)
+    reasons = explanation.explain(scored, fresh, newer).to_pandas()
 
     assert np.abs(moved.sum(axis=1) + constant - model.raw_log_odds(scored, fresh)).max() < 1e-6
     published = calibration.log_odds(reasons["probability"].astype(float))
@@ -369,20 +379,20 @@ def test_contributions_and_rest_sum_to_the_log_odds(name, slices, fitted, fresh)
 
 
 def test_reasons_are_the_five_that_move_most_with_values_people_know(fitted, fresh):
-    reasons = model.explain(fitted, fresh).to_pandas()
+    reasons = explanation.explain(fitted, fresh).to_pandas()
 
-    moved = model.contributions(fitted, fresh)[0].iloc[0] * fitted.calibration.slope
+    moved = explanation.contributions(fitted, fresh)[0].iloc[0] * fitted.calibration.slope
     strongest = moved.abs().sort_values(ascending=False).index[:5]
     assert reasons["reason_features"][0].tolist() == strongest.tolist()
     assert reasons["reason_contributions"].map(len).unique().tolist() == [5]
-    assert set(np.concatenate(reasons["reason_features"])) <= set(model.FEATURES)
-    values = model.features(fitted, fresh).iloc[0]
+    assert set(np.concatenate(reasons["reason_features"])) <= set(features.FEATURES)
+    values = explanation.features(fitted, fresh).iloc[0]
     shown = dict(zip(reasons["reason_features"][0], reasons["reason_values"][0], strict=True))
     assert shown == pytest.approx({name: values[name] for name in shown}, nan_ok=True, rel=1e-6)
 
 
 def test_a_refit_on_the_same_rows_gives_the_same_scores(slices, fitted, fresh):
-    again = model.score(model.fit(slices), fresh)
+    again = model.score(training.fit(slices), fresh)
 
     assert again["probability"].tolist() == model.score(fitted, fresh)["probability"].tolist()
 
@@ -395,20 +405,20 @@ def test_what_is_saved_and_loaded_scores_the_same(name, slices, fitted, fresh, t
     loaded = model.load(tmp_path)
 
     assert model.score(loaded, fresh).equals(model.score(kept, fresh))
-    assert model.explain(loaded, fresh).equals(model.explain(kept, fresh))
+    assert explanation.explain(loaded, fresh).equals(explanation.explain(kept, fresh))
 
 
 def test_a_version_goes_on_serving_when_the_list_of_features_changes(fitted, fresh, monkeypatch):
-    before = model.explain(fitted, fresh)
+    before = explanation.explain(fitted, fresh)
 
-    monkeypatch.setattr(model, "TREES", (*model.TREES[5:], "days_since_purchase"))
+    monkeypatch.setattr(features, "TREES", (*features.TREES[5:], "days_since_purchase"))
 
-    assert model.explain(fitted, fresh).equals(before)
+    assert explanation.explain(fitted, fresh).equals(before)
 
 
 def test_a_version_that_needs_a_feature_no_longer_made_says_so(fitted, fresh, monkeypatch):
-    made_now = model._derive
-    monkeypatch.setattr(model, "_derive", lambda rows: made_now(rows).drop(columns="gap_max"))
+    made_now = features.derive
+    monkeypatch.setattr(features, "derive", lambda rows: made_now(rows).drop(columns="gap_max"))
 
     with pytest.raises(ValueError, match=r"reads \['gap_max'\], which the code no longer makes"):
         model.score(fitted, fresh)
@@ -418,7 +428,7 @@ def test_fitting_and_scoring_leave_their_input_alone(slices, fitted, fresh):
     before = fresh.copy(deep=True)
 
     model.score(fitted, fresh)
-    model.explain(fitted, fresh)
+    explanation.explain(fitted, fresh)
 
     pd.testing.assert_frame_equal(fresh, before)
 
@@ -426,7 +436,7 @@ def test_fitting_and_scoring_leave_their_input_alone(slices, fitted, fresh):
 def test_calibrating_on_newer_rows_moves_the_level_and_keeps_the_order(fitted, fresh):
     risen = fresh.assign(bought=np.maximum(fresh["bought"], np.arange(len(fresh)) % 5 == 0))
 
-    newer = model.calibrate(fitted, risen)
+    newer = training.calibrate(fitted, risen)
 
     moved = model.score(fitted, fresh, newer)["probability"]
     assert moved.mean() == pytest.approx(risen["bought"].mean(), abs=1e-6)
@@ -437,32 +447,32 @@ def test_calibrating_on_newer_rows_moves_the_level_and_keeps_the_order(fitted, f
 def test_with_the_clients_to_score_the_level_is_that_of_clients_like_them(fitted, fresh):
     bought_often = fresh[fresh["purchase_days"] > 3]
 
-    everyone = model.calibrate(fitted, fresh)
-    for_them = model.calibrate(fitted, fresh, bought_often)
+    everyone = training.calibrate(fitted, fresh)
+    for_them = training.calibrate(fitted, fresh, bought_often)
 
     assert for_them.slope == everyone.slope
     expected = model.score(fitted, bought_often, for_them)["probability"].mean()
     assert expected == pytest.approx(bought_often["bought"].mean(), rel=0.1)
-    same = model.calibrate(fitted, fresh, fresh)
+    same = training.calibrate(fitted, fresh, fresh)
     assert same.intercept == pytest.approx(everyone.intercept, abs=1e-3)
 
 
 def test_the_level_comes_from_labels_that_are_complete_only():
-    cutoffs = model.level_cutoffs(date(1998, 4, 1))
+    cutoffs = labels.level_cutoffs(date(1998, 4, 1))
 
-    assert max(cutoffs) == model.gate_cutoff(date(1998, 4, 1))
-    rows = model.labelled({day: made(20, 1) for day in cutoffs})
+    assert max(cutoffs) == labels.gate_cutoff(date(1998, 4, 1))
+    rows = labels.labelled({day: made(20, 1) for day in cutoffs})
     assert rows["cutoff_age"].unique().tolist() == [0, 15, 30]
 
 
 def test_tuning_is_the_same_twice_and_keeps_every_parameter(slices):
-    small = model.Slices(slices.train[:3000], slices.validation, slices.calibration)
+    small = labels.Slices(slices.train[:3000], slices.validation, slices.calibration)
     start = {"iterations": 20}
 
-    tuned = model.tune(small, trials=3, start=start)
+    tuned = training.tune(small, trials=3, start=start)
 
-    assert tuned == model.tune(small, trials=3, start=start)
-    assert tuned.keys() == model.PARAMS.keys()
+    assert tuned == training.tune(small, trials=3, start=start)
+    assert tuned.keys() == training.PARAMS.keys()
     assert tuned["iterations"] == 20
 
 
@@ -472,15 +482,15 @@ def test_a_missing_column_is_named(fitted, fresh):
 
 
 def test_a_single_label_cannot_be_trained_on_and_says_so(slices):
-    nobody = model.Slices(slices.train.assign(bought=0.0), slices.validation, slices.calibration)
+    nobody = labels.Slices(slices.train.assign(bought=0.0), slices.validation, slices.calibration)
 
     with pytest.raises(ValueError, match=r"single value in the .* rows of the train slice"):
-        model.fit(nobody)
+        training.fit(nobody)
 
 
 def test_cutoffs_without_a_complete_label_are_refused_by_name():
     with pytest.raises(ValueError, match=r"no labelled row at cutoffs .*2026-03-01"):
-        model.split({AS_OF: made(10, 1).assign(bought=np.nan)})
+        labels.split({AS_OF: made(10, 1).assign(bought=np.nan)})
 
 
 def test_expected_spend_is_closer_than_the_mean_of_buyers_and_adds_up(fitted, fresh):
@@ -490,7 +500,7 @@ def test_expected_spend_is_closer_than_the_mean_of_buyers_and_adds_up(fitted, fr
     plain = chance * spent.sum() / fresh["bought"].sum()
     assert ((scores["expected_spend_90d"] - spent) ** 2).mean() < ((plain - spent) ** 2).mean()
     assert scores["expected_spend_90d"].sum() == pytest.approx(spent.sum(), rel=0.3)
-    explained = model.explain(fitted, fresh)["expected_spend_90d"].to_numpy()
+    explained = explanation.explain(fitted, fresh)["expected_spend_90d"].to_numpy()
     assert explained == pytest.approx(scores["expected_spend_90d"].to_numpy(), rel=1e-5)
 
 
@@ -503,13 +513,13 @@ def test_expected_spend_is_null_where_it_is_no_better_than_the_mean(slices, fres
         )
         for part in (slices.train, slices.validation)
     ]
-    random_spend = model.Slices(*shuffled, slices.calibration)
-    chance_only = model.Slices(slices.train[:150], slices.validation, slices.calibration)
+    random_spend = labels.Slices(*shuffled, slices.calibration)
+    chance_only = labels.Slices(slices.train[:150], slices.validation, slices.calibration)
 
-    assert model.fit_spend(None, chance_only) is None
-    noise = model.fit_spend(None, random_spend)
+    assert spend.fit_spend(None, chance_only) is None
+    noise = spend.fit_spend(None, random_spend)
     assert noise is None or max(map(abs, noise.log_mean.weights)) < 0.2
-    none = model.explain(base_rate(), fresh)["expected_spend_90d"]
+    none = explanation.explain(base_rate(), fresh)["expected_spend_90d"]
     assert none.null_count == len(fresh)
 
 
@@ -580,7 +590,7 @@ def test_every_picture_is_drawn_and_the_same_twice(slices, fitted, fresh, tmp_pa
         "ours": model.score(fitted, fresh)["probability"],
         "base_rate": model.score(base_rate(), fresh)["probability"],
     }
-    moved, values = model.contributions(fitted, fresh)[0], model.features(fitted, fresh)
+    moved, values = explanation.contributions(fitted, fresh)[0], explanation.features(fitted, fresh)
 
     digests = []
     for folder in (tmp_path / "one", tmp_path / "two"):
@@ -598,5 +608,5 @@ def test_the_analysts_page_explains_every_feature():
     page = (ROOT / "docs" / "analyst.md").read_text()
 
     assert [
-        name for name, said in model.FEATURES.items() if f"| `{name}` | {said} |" not in page
+        name for name, said in features.FEATURES.items() if f"| `{name}` | {said} |" not in page
     ] == []

@@ -1,7 +1,7 @@
 """The dumb baselines: fitted on the model's rows, calibrated as it is, with the same interface.
 
-Each is a ``Fitted`` without trees, so ``model.score``, ``explain``, ``save`` and ``load`` take it,
-and any of them can be published if it wins.
+Each is a ``Fitted`` without trees, so ``model.score``, ``save`` and ``load`` take it, and so does
+``explanation.explain``; any of them can be published if it wins.
 """
 
 from dataclasses import replace
@@ -9,15 +9,11 @@ from dataclasses import replace
 import pandas as pd
 
 from jobs.calibration import Calibration
-from jobs.purchase_propensity.model import (
-    Fitted,
-    Slices,
-    calibrate,
-    fit_linear,
-    fit_rhythm,
-    forecast_share,
-    terms_of,
-)
+from jobs.purchase_propensity.features import terms_of
+from jobs.purchase_propensity.labels import Slices
+from jobs.purchase_propensity.linear import fit_linear
+from jobs.purchase_propensity.model import Fitted
+from jobs.purchase_propensity.training import calibrate, fit_rhythm, forecast_share
 
 TERMS: dict[str, tuple[str, ...]] = {
     "base_rate": (),
@@ -47,9 +43,9 @@ def fit(
 
     Args:
         name: which.
-        slices: what ``model.split`` returns.
-        current: as in ``model.fit``.
-        share: as in ``model.calibrate``.
+        slices: what ``labels.split`` returns.
+        current: as in ``training.fit``.
+        share: as in ``training.calibrate``.
 
     Raises:
         NothingToLearnFrom: if a slice has a single label.

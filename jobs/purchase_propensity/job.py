@@ -15,7 +15,7 @@ from jobs.champion import Gate, Version
 from jobs.checks import validate
 from jobs.publish import publish as publish_day
 from jobs.publish import stage
-from jobs.purchase_propensity import baselines, model
+from jobs.purchase_propensity import baselines, explanation, labels, model, training
 from jobs.warehouse import (
     airflow_run_id,
     execute,
@@ -32,7 +32,7 @@ DATASET = "purchase_propensity/dataset.sql"
 GATE = Gate(
     job=JOB,
     metric="roc_auc",
-    horizon_days=model.HORIZON_DAYS,
+    horizon_days=labels.HORIZON_DAYS,
     margin=0.01,
     max_age_days=30,
     cadence_days=7,
@@ -100,7 +100,7 @@ def train(
             champion.require_fit_for(engine, JOB, model_version, as_of)
             serving = model_version
         else:
-            gate_rows = _dataset(engine, model.gate_cutoff(as_of), as_of)
+            gate_rows = _dataset(engine, labels.gate_cutoff(as_of), as_of)
             with engine.connect() as connection:
                 trained = champion.trained_version(connection, JOB, as_of)
             if trained is None or retrain:
@@ -110,7 +110,7 @@ def train(
             engine,
             serving,
             as_of,
-            model.gate_cutoff(as_of),
+            labels.gate_cutoff(as_of),
             lambda: _fit_calibration(engine, as_of, serving),
         )
     return serving
@@ -131,13 +131,13 @@ def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: i
             DATASET,
             BLOCK_ROWS,
             as_of=as_of,
-            horizon_days=model.HORIZON_DAYS,
+            horizon_days=labels.HORIZON_DAYS,
             known_by=as_of,
             shard=shard,
             shards=shards,
         ):
             scored += len(block)
-            yield model.explain(fitted, block, calibration).select(STAGED.names).cast(STAGED)
+            yield explanation.explain(fitted, block, calibration).select(STAGED.names).cast(STAGED)
 
     with named_failures(engine, f"score {JOB} {as_of}"):
         fitted = model.load(champion.load_model(engine, model_version))
@@ -180,7 +180,7 @@ def mature(engine: Engine, as_of: date) -> int:
             engine,
             "purchase_propensity/observed.sql",
             published=day,
-            horizon_days=model.HORIZON_DAYS,
+            horizon_days=labels.HORIZON_DAYS,
             known_by=as_of,
         )
         with engine.begin() as connection:
@@ -194,7 +194,7 @@ def mature(engine: Engine, as_of: date) -> int:
                 )
         return frame
 
-    return len(champion.mature(engine, JOB, TABLE, as_of, model.HORIZON_DAYS, labelled))
+    return len(champion.mature(engine, JOB, TABLE, as_of, labels.HORIZON_DAYS, labelled))
 
 
 def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
@@ -211,7 +211,7 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
             )
         cutoff = champion.described(connection, live)["gate_cutoff"]
         beside = champion.baselines_beside(connection, live)
-    dataset = _dataset(engine, cutoff, cutoff + timedelta(days=model.HORIZON_DAYS))
+    dataset = _dataset(engine, cutoff, cutoff + timedelta(days=labels.HORIZON_DAYS))
     scored = _scores(engine, dataset, [live, *beside])
     fitted = model.load(champion.load_model(engine, live))
     return _draw(out, live, fitted, dataset, scored, {live: "model", **beside})
@@ -219,9 +219,9 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
 
 def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
     """Fit model and baselines for ``as_of``, log and register them; return the new version."""
-    cutoffs = model.fitting_cutoffs(as_of)
-    known_by = model.gate_cutoff(as_of)
-    slices = model.split({cutoff: _dataset(engine, cutoff, known_by) for cutoff in cutoffs})
+    cutoffs = labels.fitting_cutoffs(as_of)
+    known_by = labels.gate_cutoff(as_of)
+    slices = labels.split({cutoff: _dataset(engine, cutoff, known_by) for cutoff in cutoffs})
     with engine.connect() as connection:
         version = champion.next_version(connection, JOB, as_of)
     params = _tuned(engine, as_of, slices)
@@ -231,7 +231,7 @@ def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
     ):
         # Each gets the map with which it would have served the gate's cutoff.
         fitted = {
-            "model": model.fit(slices, params, gate_rows),
+            "model": training.fit(slices, params, gate_rows),
             **baselines.fit_all(slices, gate_rows),
         }
         names = {
@@ -257,7 +257,7 @@ def _train(engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
         window = {
             "train_from": min(cutoffs),
             "train_to": known_by,
-            "gate_cutoff": model.gate_cutoff(as_of),
+            "gate_cutoff": labels.gate_cutoff(as_of),
         }
         champion.log(
             run_id,
@@ -321,18 +321,18 @@ def _as_served(
     the challenger's own map was fitted on labels of the same window.
     """
     fitted = model.load(champion.load_model(engine, model_version))
-    complete = _level_rows(engine, model.gate_cutoff(as_of))
-    settled = model.calibrate(fitted, complete, gate_rows)
+    complete = _level_rows(engine, labels.gate_cutoff(as_of))
+    settled = training.calibrate(fitted, complete, gate_rows)
     return model.score(fitted, gate_rows, settled)["probability"]
 
 
-def _tuned(engine: Engine, as_of: date, slices: model.Slices) -> dict[str, float]:
+def _tuned(engine: Engine, as_of: date, slices: labels.Slices) -> dict[str, float]:
     """Return the tuned values for ``as_of``: the newest not later, tuned anew once a week."""
     with engine.connect() as connection:
         known = champion.tuned(connection, JOB, as_of)
     if known and (as_of - known[0]).days < TUNE_EVERY_DAYS:
         return known[1]
-    params = model.tune(slices, TRIALS, start=known[1] if known else None)
+    params = training.tune(slices, TRIALS, start=known[1] if known else None)
     with engine.begin() as connection:
         champion.record_tuning(connection, JOB, as_of, params, TRIALS, None)
     return params
@@ -350,7 +350,7 @@ def _fit_calibration(engine: Engine, as_of: date, model_version: str) -> tuple[C
     # A hash range of the clients is a fair sample of those to be scored.
     newest = (complete["cutoff_age"] == 0).sum()
     current = _read(engine, as_of, as_of, shards=max(1, int(newest) // LEVEL_ROWS))
-    return model.calibrate(fitted, complete, current), len(complete)
+    return training.calibrate(fitted, complete, current), len(complete)
 
 
 def _scores(engine: Engine, dataset: pd.DataFrame, versions: list[str]) -> pd.DataFrame:
@@ -382,8 +382,8 @@ def _dataset(engine: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
 
 def _level_rows(engine: Engine, as_of: date) -> pd.DataFrame:
     """Return the newest labelled rows whose labels are complete at ``as_of``."""
-    return model.labelled(
-        {cutoff: _dataset(engine, cutoff, as_of) for cutoff in model.level_cutoffs(as_of)}
+    return labels.labelled(
+        {cutoff: _dataset(engine, cutoff, as_of) for cutoff in labels.level_cutoffs(as_of)}
     )
 
 
@@ -393,7 +393,7 @@ def _read(engine: Engine, as_of: date, known_by: date, shards: int = 1) -> pd.Da
         engine,
         DATASET,
         as_of=as_of,
-        horizon_days=model.HORIZON_DAYS,
+        horizon_days=labels.HORIZON_DAYS,
         known_by=known_by,
         shard=0,
         shards=shards,
@@ -409,15 +409,15 @@ def _draw(
     names: Mapping[str, str],
 ) -> list[Path]:
     """Draw every picture of a version on the gate's rows."""
-    sample = dataset.sample(min(len(dataset), PICTURE_ROWS), random_state=model.SEED)
-    moved, _ = model.contributions(fitted, sample)
+    sample = dataset.sample(min(len(dataset), PICTURE_ROWS), random_state=training.SEED)
+    moved, _ = explanation.contributions(fitted, sample)
     return pictures.draw(
         out,
         version,
         scored["label"],
         {name: scored[each] for each, name in names.items()},
         moved * fitted.calibration.slope,
-        model.features(fitted, sample),
+        explanation.features(fitted, sample),
     )
 
 
