@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +23,9 @@ SHORTEST_SECRET = 8
 IN_ADDRESS = re.compile(r"(?<=://)([^\s:/@]*):([^\s@]*)(?=@)")
 IN_SETTING = re.compile(r"(?i)\b((?:password|passwd|secret|token)\s*[=:]\s*)('[^']*'|[^\s,;&]+)")
 
+# Errors about what the run was asked for.
+REFUSED = {"UnknownVersion", "VersionNotAllowed", "DecisionNotAllowed", "NothingToRollBackTo"}
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -36,6 +40,7 @@ class Failure:
         needs: tables, with schema, that the task reads.
         airflow_run_id: Airflow run.
         log_url: the task's log.
+        conf: parameters that the run was given.
     """
 
     dag_id: str
@@ -46,6 +51,7 @@ class Failure:
     needs: Sequence[str] = ()
     airflow_run_id: str | None = None
     log_url: str | None = None
+    conf: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -209,20 +215,38 @@ def depends_line(failure: Failure, served: Sequence[dict[str, Any]] | None) -> s
 def rerun_command(failure: Failure) -> str:
     """Return what on-call types: all that failed of that day again, or the same without Airflow.
 
+    A run whose parameters were refused is run without them.
+
     Not by task: Airflow 3.3 takes ``--task-regex`` for a part of the name, so that ``score`` would
     clear ``rescore`` too.
     """
     dag_id, as_of = failure.dag_id, failure.as_of
     if as_of is None:
         return f"airflow dags trigger {dag_id} --logical-date YYYY-MM-DD"
+    if failure.conf and failure.error.partition(":")[0] in REFUSED:
+        # Cleared, the run would ask for the same again.
+        return (
+            f"airflow backfill create --dag-id {dag_id} --from-date {as_of} --to-date {as_of} "
+            "--reprocess-behavior failed --dag-run-conf '{}'"
+        )
     day = f"--start-date {as_of} --end-date {as_of}"
     lines = [f"airflow tasks clear {dag_id} --only-failed {day} --yes"]
     if tables := raw_names(failure.makes):
         named = " ".join(f"--table {table}" for table in tables)
         lines.append(f"python -m jobs extract --as-of {as_of} {named}")
     elif failure.makes:
-        lines.append(f"python -m jobs run {dag_id} --as-of {as_of}")
+        asked = "".join(map(option, failure.conf.items()))
+        lines.append(f"python -m jobs run {dag_id} --as-of {as_of}{asked}")
     return "\n".join(lines)
+
+
+def option(parameter: tuple[str, Any]) -> str:
+    """Return a run's parameter as an option of ``python -m jobs run``; empty where it has none."""
+    name, value = parameter
+    if name not in ("retrain", "model_version", "shards") or not value:
+        return ""
+    flag = f" --{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {shlex.quote(str(value))}"
 
 
 def message(incident: Incident, advice: str = "") -> str:

@@ -107,6 +107,7 @@ def failure(context: Mapping[str, Any], name: str, log_url: str, error: str) -> 
         needs=names(operator.inlets),
         airflow_run_id=context["ti"].run_id,
         log_url=log_url,
+        conf=conf_of(context),
     )
 
 
@@ -141,6 +142,12 @@ def day_of(context: Mapping[str, Any]) -> date | None:
     """Return the run's as_of, None where it was started without one."""
     run = context.get("dag_run")
     return run.logical_date.date() if run and run.logical_date else None
+
+
+def conf_of(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that the run was given."""
+    run = context.get("dag_run")
+    return (run.conf if run else None) or {}
 
 
 def if_it_fails(docs: str) -> str:

@@ -164,12 +164,18 @@ def decide(job: str) -> str | None:
     """Return the version this run was told to use; carries out its promotion or rollback first.
 
     A retry finds what the first attempt decided: a second rollback would go one version further.
+
+    Raises:
+        UnknownVersion, VersionNotAllowed, DecisionNotAllowed, NothingToRollBackTo: before anything
+            is done.
     """
+    from jobs import champion
+
     asked = params()
     if asked["decision"] == "none":
+        if asked["model_version"]:
+            champion.require_fit_for(warehouse(), job, asked["model_version"], as_of())
         return asked["model_version"]
-
-    from jobs import champion
 
     version = decided(job) or move(job)
     champion.sync_alias(warehouse(), job)

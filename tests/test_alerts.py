@@ -150,6 +150,24 @@ def test_a_run_without_a_day_is_told_how_to_get_one(warehouse):
     assert stored(warehouse)[0]["as_of"] is None
 
 
+def test_a_rerun_by_hand_asks_for_what_the_run_asked_for(warehouse):
+    conf = {"model_version": "purchase_propensity-7", "shards": 4, "retrain": False}
+
+    assert incidents.rerun_command(failure(conf=conf)).splitlines()[1] == (
+        "python -m jobs run purchase_propensity --as-of 2026-03-02"
+        " --model-version purchase_propensity-7 --shards 4"
+    )
+
+
+def test_parameters_that_were_refused_are_not_asked_for_again(warehouse):
+    refused = failure(error="UnknownVersion: no version x", conf={"model_version": "x"})
+
+    assert incidents.rerun_command(refused) == (
+        "airflow backfill create --dag-id purchase_propensity --from-date 2026-03-02"
+        " --to-date 2026-03-02 --reprocess-behavior failed --dag-run-conf '{}'"
+    )
+
+
 def test_the_commands_printed_are_commands_that_exist(warehouse):
     from typer.testing import CliRunner
 
@@ -313,7 +331,7 @@ def context(warehouse, monkeypatch):
         task=train, task_id="train", map_index=-1, run_id=RUN, log_url=LOG, states={}
     )
     instance.get_task_states = lambda dag_id, run_ids: {RUN: instance.states}
-    run = SimpleNamespace(logical_date=datetime(2026, 3, 2, tzinfo=UTC), run_id=RUN)
+    run = SimpleNamespace(logical_date=datetime(2026, 3, 2, tzinfo=UTC), run_id=RUN, conf=None)
     error = ValueError("bought has a single value")
     return {"dag": dag, "ti": instance, "dag_run": run, "run_id": RUN, "exception": error}
 

@@ -202,11 +202,26 @@ def test_shards_score_apart_and_are_published_as_one_day(bag, model, notes, day_
     assert [note for note in notes if note[0] == "publish"] == [("publish", AS_OF, "fresh", 3)]
 
 
-def test_retrain_and_model_version_reach_the_training(bag, model, notes, day_loaded):
+def test_retrain_and_model_version_reach_the_training(bag, model, notes, day_loaded, given):
+    promoted(given, "old-7")
+
     run_dag(bag, "purchase_propensity", {"retrain": True, "model_version": "old-7"})
 
     assert notes[0] == ("train", AS_OF, True, "old-7", True)
     assert ("publish", AS_OF, "old-7", 1) in notes
+
+
+def test_a_version_that_is_not_there_is_refused_before_anything_is_done(
+    bag, model, notes, day_loaded, warehouse
+):
+    done = run_dag(bag, "purchase_propensity", {"model_version": "nonesuch"})
+
+    assert done.tasks["decide"] == "failed"
+    assert notes == []
+    with warehouse.connect() as connection:
+        (incident,) = rows(connection, "select task_id, rerun_command from ops.incident")
+    assert incident["task_id"] == "decide"
+    assert incident["rerun_command"].endswith("--dag-run-conf '{}'")
 
 
 def test_a_rollback_serves_the_version_before_and_rescores_the_days_concerned(

@@ -1,7 +1,7 @@
 """Extraction: a day comes over whole, checked, and the past stays as it was known."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import psycopg
@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from jobs.checks import CheckFailed
 from jobs.extract import job
-from jobs.extract.source import EmptyDay, SourceChanged, SourceUnreachable
+from jobs.extract.source import DayNotOver, EmptyDay, SourceChanged, SourceUnreachable
 from jobs.forget import forget
 from jobs.warehouse import AlreadyRunning, adbc_uri, engine, only_run, rows
 
@@ -465,6 +465,19 @@ def test_a_missing_day_in_a_range_is_named(app, warehouse, bought):
         job.load_range(app, warehouse, date(2026, 3, 1), date(2026, 3, 3), PURCHASES)
 
     assert ask(warehouse, "select count(*) from ops.load") == [(0,)]
+
+
+def test_a_day_that_has_not_ended_is_left_alone(app, warehouse, bought):
+    today = datetime.now(UTC).date()
+    bought(day=str(today))
+    message = f"apparel_purchases {today}: the day has not ended, it is {today} "
+
+    with pytest.raises(DayNotOver, match=message):
+        job.extract(app, warehouse, today + timedelta(days=1), PURCHASES)
+    with pytest.raises(DayNotOver, match=message):
+        job.load_range(app, warehouse, today, today, PURCHASES)
+
+    assert ask(warehouse, "select count(*) from raw.apparel_purchases") == [(0,)]
 
 
 def test_an_unreachable_source_is_named_without_its_password(warehouse):

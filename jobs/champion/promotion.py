@@ -148,6 +148,8 @@ def promote(
 ) -> Change:
     """Make ``model_version`` live from ``effective_as_of`` on, past decisions notwithstanding.
 
+    Where it is live already, nothing is recorded.
+
     Raises:
         UnknownVersion: if the version does not exist.
         VersionNotAllowed: if it is another job's or knows what happened after that day.
@@ -311,8 +313,8 @@ def _move(
     }
     for day in sorted({effective_as_of} | later):
         said = reason if day == effective_as_of else f"{reason} (from {effective_as_of} on)"
-        live = live_version(connection, job, day)
-        _record(connection, job, day, actor, decision, said, live, to_version, {})
+        if (live := live_version(connection, job, day)) != to_version:
+            _record(connection, job, day, actor, decision, said, live, to_version, {})
     return Change(before, to_version, affected_days(connection, job, effective_as_of))
 
 

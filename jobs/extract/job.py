@@ -12,6 +12,7 @@ from jobs.extract.profile import profile
 from jobs.extract.source import (
     EmptyDay,
     check_columns,
+    check_over,
     copy_days,
     open_source,
     raw_columns,
@@ -59,8 +60,8 @@ def extract(
     """Load the day before ``as_of`` and what changed in the days before it; return row counts.
 
     Raises:
-        SourceUnreachable, SourceChanged, EmptyDay, CheckFailed, AlreadyRunning: nothing of that
-            table's day is loaded then, and a rerun starts it anew.
+        SourceUnreachable, SourceChanged, DayNotOver, EmptyDay, CheckFailed, AlreadyRunning:
+            nothing of that table's day is loaded then, and a rerun starts it anew.
     """
     counts = {}
     for table in tables:
@@ -79,6 +80,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
 
     Raises:
         SourceUnreachable: if the product database does not answer.
+        DayNotOver: if the day has not ended by its clock.
         SourceChanged: if a column is missing or has another type; nothing was read.
         EmptyDay: if the source has no row of the day.
     """
@@ -91,6 +93,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
         columns = raw_columns(ours, table)
         known = _newest_signatures(ours, table, day - RECHECK_DAYS * ONE_DAY, day)
         with open_source(source) as theirs:
+            check_over(theirs, table, day)
             check_columns(theirs, table, day, columns)
             if day not in known:
                 name = staging.name_of(table, as_of, "new")
@@ -188,6 +191,7 @@ def load_range(
     that are loaded already are left as they are, so an interrupted load goes on where it was.
 
     Raises:
+        DayNotOver: if last_day has not ended.
         EmptyDay: naming the days without a row, unless ``allow_empty``.
     """
     totals = {}
@@ -257,6 +261,7 @@ def _load_run(
     with _at_work(warehouse, table, as_of):
         with open_source(source) as theirs, _postgres(warehouse) as ours:
             columns = raw_columns(ours, table)
+            check_over(theirs, table, last)
             check_columns(theirs, table, first, columns)
             staged = staging.create(ours, table, name)
             copy_days(theirs, ours, table, name, first, last, columns)

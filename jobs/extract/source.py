@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from tempfile import TemporaryFile
 
 import numpy as np
@@ -44,6 +44,10 @@ class SourceUnreachable(ConnectionError):
 
 class SourceChanged(ValueError):
     """A source table no longer has the columns or types we copy."""
+
+
+class DayNotOver(ValueError):
+    """The day to copy has not ended yet: rows would go on coming."""
 
 
 class EmptyDay(ValueError):
@@ -124,6 +128,25 @@ def check_columns(source: Postgres, table: str, day: date, columns: dict[str, st
     ]
     if problems:
         raise SourceChanged(f"{table} {day}: source column {'; '.join(problems)}; {mend}")
+
+
+def check_over(source: Postgres, table: str, last_day: date) -> None:
+    """Return if ``last_day`` (UTC) has ended by the source's own clock.
+
+    Raises:
+        DayNotOver: naming the day and what the clock says.
+    """
+    found = source.execute(
+        "select (%(day)s + 1)::timestamp > now() at time zone 'UTC',"
+        " to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI')",
+        {"day": last_day},
+    ).fetchone()
+    assert found is not None
+    if found[0]:
+        raise DayNotOver(
+            f"{table} {last_day}: the day has not ended, it is {found[1]} UTC by the product "
+            f"database's clock; extract it from {last_day + timedelta(days=1)} 00:00 UTC on"
+        )
 
 
 def copy_days(

@@ -68,12 +68,6 @@ def contributions(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFrame, 
     return pd.DataFrame(summed, columns=used, index=dataset.index), constant
 
 
-def importance(fitted: Fitted, dataset: pd.DataFrame) -> pd.Series:
-    """Return each feature's mean absolute contribution to the calibrated log-odds, descending."""
-    moved = contributions(fitted, dataset)[0].abs().mean() * fitted.calibration.slope
-    return moved.sort_values(ascending=False, kind="stable")
-
-
 def features(fitted: Fitted, dataset: pd.DataFrame) -> pd.DataFrame:
     """Return FEATURES as the reasons show them: one column each, missing as NaN."""
     values = derive(dataset)
