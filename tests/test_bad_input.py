@@ -139,6 +139,7 @@ def in_docs(words: str) -> bool:
         'could not extend file "...": No space left on device)',
         words,
     )
+    words = re.sub(r"it is \d{4}-\d\d-\d\d \d\d:\d\d UTC", "it is 2026-03-01 18:30 UTC", words)
     assert words.strip() in DOCUMENTED, f"docs/bad-input.md lacks:\n{words}"
     return True
 
@@ -275,6 +276,14 @@ def test_a_day_missing_in_a_range_is_named_and_none_of_the_range_is_loaded(jobs,
     change(owner, FILL.format(day="2026-03-02", rows=ROWS))
     assert jobs(history) == Said(0, "")
     assert ask(warehouse, "select count(*) from raw.apparel_purchases") == [(4 * ROWS,)]
+
+
+def test_a_day_that_has_not_ended_is_refused(jobs, owner, warehouse):
+    said = jobs("extract --as-of 2999-03-02 --table apparel_purchases")
+
+    assert said.code == 1
+    assert in_docs(said.words.replace("2999", "2026"))
+    assert all(found == [] for found in kept(warehouse).values())
 
 
 def test_rows_that_share_a_key_are_all_kept_and_multiply_nothing(jobs, owner, warehouse):

@@ -76,7 +76,19 @@ def test_a_published_day_is_read_through_bi_alone(warehouse, as_role):
         "create table public.mine (x int)",
     ):
         with pytest.raises(Exception, match="permission denied"):
-            read(analyst, forbidden)
+            read(analyst, f"set transaction read write; {forbidden}")
+
+
+def test_a_reader_has_limits(warehouse, as_role):
+    analyst = as_role("bi_reader")
+
+    with pytest.raises(Exception, match="read-only transaction"):
+        read(analyst, "select lo_create(0)")
+    assert read(
+        analyst,
+        "select current_setting('statement_timeout'), rolconnlimit from pg_roles"
+        " where rolname = current_user",
+    ) == [("15min", 60)]
 
 
 def test_deciles_break_ties_by_client(warehouse):

@@ -25,6 +25,15 @@ ROLES = {
 }
 OWNERS = {"app": "simulator", "warehouse": "migrator", "airflow": "airflow", "mlflow": "mlflow"}
 GUESTS = {"app": ("app_reader",), "warehouse": ("nightshift", "bi_reader", "feed_api")}
+# People's queries may be long, but not without end, and must leave connections to the jobs. These
+# are defaults of the role's sessions; what it may read and write at all is a matter of grants.
+READER = "bi_reader"
+READER_SETTINGS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "15min",
+    "idle_in_transaction_session_timeout": "15min",
+}
+READER_CONNECTIONS = 60
 # Two set-ups of one server at once (a demo and a test run) would both create the same role.
 LOCK = "select pg_advisory_lock(hashtextextended('nightshift databases', 0))"
 
@@ -69,6 +78,7 @@ def create(server: Server, names: Mapping[str, str] | None = None) -> list[str]:
             changed = [
                 role for role, purpose in ROLES.items() if create_role(admin, server, role, purpose)
             ]
+            limit_reader(admin)
             # The staging schema is made by migrator and owned by nightshift.
             let_act_as(admin, sql.Identifier("migrator"), "nightshift")
             for kind, name in names.items():
@@ -155,6 +165,16 @@ def create_role(
     password = sql.Literal(secret(server.state, f"role_{role}"))
     admin.execute(sql.SQL("alter role {} login password {}").format(name, password))
     return True
+
+
+def limit_reader(admin: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Give the role of people and BI tools its limits; safe to repeat."""
+    role = sql.Identifier(READER)
+    limit = sql.Literal(READER_CONNECTIONS)
+    admin.execute(sql.SQL("alter role {} connection limit {}").format(role, limit))
+    for setting, value in READER_SETTINGS.items():
+        statement = sql.SQL("alter role {} set {} to {}")
+        admin.execute(statement.format(role, sql.Identifier(setting), sql.Literal(value)))
 
 
 def logs_in(server: Server, role: str) -> bool:
