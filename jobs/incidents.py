@@ -215,7 +215,8 @@ def depends_line(failure: Failure, served: Sequence[dict[str, Any]] | None) -> s
 def rerun_command(failure: Failure) -> str:
     """Return what on-call types: all that failed of that day again, or the same without Airflow.
 
-    A run whose parameters were refused is run without them.
+    A run whose parameters were refused is run without them. One that was to promote or roll back
+    has no second way: by hand, only the scores would be made.
 
     Not by task: Airflow 3.3 takes ``--task-regex`` for a part of the name, so that ``score`` would
     clear ``rescore`` too.
@@ -234,7 +235,7 @@ def rerun_command(failure: Failure) -> str:
     if tables := raw_names(failure.makes):
         named = " ".join(f"--table {table}" for table in tables)
         lines.append(f"python -m jobs extract --as-of {as_of} {named}")
-    elif failure.makes:
+    elif failure.makes and failure.conf.get("decision", "none") == "none":
         asked = "".join(map(option, failure.conf.items()))
         lines.append(f"python -m jobs run {dag_id} --as-of {as_of}{asked}")
     return "\n".join(lines)

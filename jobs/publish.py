@@ -8,10 +8,11 @@ publication row in one commit, since detaching would wait for every open reader 
 snapshots nothing.
 """
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -60,7 +61,7 @@ def stage(
     """Put rows into a staging table of their own, replacing what an earlier try left there.
 
     The table is not in the write-ahead log, and a crash of Postgres empties it; its comment
-    remembers how many rows it should have.
+    remembers how many rows it should have, and since when they were read.
 
     Args:
         warehouse: the warehouse.
@@ -83,7 +84,11 @@ def stage(
         for block in blocks:
             cursor.adbc_ingest(name, block, mode="append", db_schema_name="staging")
             count += len(block)
-        remember = sql.SQL("comment on table {} is {}").format(quoted, sql.Literal(str(count)))
+        # When this transaction began: before the first row was read.
+        cursor.execute("select cast(now() as text)")
+        read_at = cursor.fetchone()[0]
+        remembered = sql.Literal(json.dumps({"rows": count, "read_at": read_at}))
+        remember = sql.SQL("comment on table {} is {}").format(quoted, remembered)
         cursor.execute(remember.as_string())
         connection.commit()
     return name
@@ -130,7 +135,7 @@ def publish(
     with only_run(warehouse, f"publish {table}", as_of):
         with warehouse.begin() as connection:
             ours = driver(connection)
-            _require_whole(ours, table, as_of, staged)
+            read_at = _require_whole(ours, table, as_of, staged)
             count = _fill(ours, table, fresh, as_of, staged, select, model_version, values)
             if not count:
                 raise NothingToPublish(
@@ -140,7 +145,7 @@ def publish(
             checksum = _checksum(ours, sql.Identifier("staging", fresh))
             published = _published(connection, table, as_of)
             if published == (checksum, model_version):
-                _confirm(connection, table, as_of)
+                _confirm(connection, table, as_of, read_at)
                 _drop(ours, [fresh, *staged])
                 return Publication(count, checksum, written=False)
             # Held until the commit, so that no month takes the day's place in between.
@@ -161,8 +166,9 @@ def publish(
             connection.execute(
                 text(
                     "insert into ops.publication (table_name, as_of, model_version, rows,"
-                    " checksum, replaced, mlflow_run_id, airflow_run_id) values (:table, :as_of,"
-                    " :version, :rows, :checksum, :replaced, :mlflow_run, :airflow_run)"
+                    " checksum, replaced, mlflow_run_id, airflow_run_id, read_at) values (:table,"
+                    " :as_of, :version, :rows, :checksum, :replaced, :mlflow_run, :airflow_run,"
+                    " :read_at)"
                 ),
                 {
                     "table": table,
@@ -173,6 +179,7 @@ def publish(
                     "replaced": published is not None,
                     "mlflow_run": mlflow_run_id,
                     "airflow_run": airflow_run_id(),
+                    "read_at": read_at,
                 },
             )
             for path, parameters in (alongside or {}).items():
@@ -186,7 +193,9 @@ def partitions(connection: Connection, table: str) -> list[dict[str, Any]]:
     return rows(connection, sql_file("publish/partitions.sql"), table_name=table)
 
 
-def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str]) -> None:
+def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str]) -> datetime:
+    """Return when the first of the parts began to be read, if all have the rows they should."""
+    begun = []
     for part in staged:
         relation = sql.Identifier("staging", part)
         found = ours.execute(
@@ -195,13 +204,16 @@ def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str
             ),
             [relation.as_string()],
         ).fetchone()
-        if found is None or str(found[0]) != found[1]:
+        assert found is not None
+        remembered = json.loads(found[1])
+        if found[0] != remembered["rows"]:
             raise StagedRowsLost(
-                f"{table} {as_of}: staging.{part} has {found and found[0]} rows, "
-                f"{found and found[1]} were staged: Postgres restarted after a crash, or a client "
-                "was forgotten meanwhile. Score the day again, then publish; the newest published "
-                "day goes on serving"
+                f"{table} {as_of}: staging.{part} has {found[0]} rows, {remembered['rows']} were "
+                "staged: Postgres restarted after a crash, or a client was forgotten meanwhile. "
+                "Score the day again, then publish; the newest published day goes on serving"
             )
+        begun.append(datetime.fromisoformat(remembered["read_at"]))
+    return min(begun)
 
 
 def _fill(
@@ -284,15 +296,15 @@ def _published(connection: Connection, table: str, as_of: date) -> tuple[str, st
     return (found[0]["checksum"], found[0]["model_version"]) if found else None
 
 
-def _confirm(connection: Connection, table: str, as_of: date) -> None:
-    """Note that another run of a published day made the very same rows."""
+def _confirm(connection: Connection, table: str, as_of: date, read_at: datetime) -> None:
+    """Note that a later run of a published day made the very same rows."""
     connection.execute(
         text(
-            "update ops.publication set confirmed_at = clock_timestamp() where publication_id ="
+            "update ops.publication set read_at = :read_at where publication_id ="
             " (select max(publication_id) from ops.publication"
             " where table_name = :table and as_of = :as_of)"
         ),
-        {"table": table, "as_of": as_of},
+        {"table": table, "as_of": as_of, "read_at": read_at},
     )
 
 

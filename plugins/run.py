@@ -195,7 +195,7 @@ def move(job: str) -> str:
     """Promote or roll back as this run's parameters say, and return the version now live.
 
     Raises:
-        ValueError: if a promotion names no version.
+        DecisionNotAllowed: if a promotion names no version.
     """
     from jobs import champion
 
@@ -203,7 +203,9 @@ def move(job: str) -> str:
     if asked["decision"] == "rollback":
         return champion.rollback(warehouse(), job, day, actor(), asked["reason"]).to_version
     if not (version := asked["model_version"]):
-        raise ValueError(f"{job} {day}: promote which version? set the parameter model_version")
+        raise champion.DecisionNotAllowed(
+            f"{job} {day}: promote which version? set the parameter model_version"
+        )
     return champion.promote(warehouse(), job, version, day, actor(), asked["reason"]).to_version
 
 

@@ -159,6 +159,12 @@ def test_a_rerun_by_hand_asks_for_what_the_run_asked_for(warehouse):
     )
 
 
+def test_a_rollback_that_failed_is_not_replaced_by_an_ordinary_run():
+    conf = {"decision": "rollback", "reason": "scores jumped"}
+
+    assert "python -m jobs" not in incidents.rerun_command(failure(conf=conf))
+
+
 def test_parameters_that_were_refused_are_not_asked_for_again(warehouse):
     refused = failure(error="UnknownVersion: no version x", conf={"model_version": "x"})
 

@@ -87,7 +87,7 @@ def publish(given, day: date, count: int = 10000, version: str = "pp-7") -> None
         checksum=str(day),
         replaced=False,
         published_at=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
-        confirmed_at=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
+        read_at=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
     )
 
 

@@ -83,7 +83,7 @@ def test_a_reader_has_limits(warehouse, as_role):
     analyst = as_role("bi_reader")
 
     with pytest.raises(Exception, match="read-only transaction"):
-        read(analyst, "select lo_create(0)")
+        read(analyst, "create table bi.mine (x int)")
     assert read(
         analyst,
         "select current_setting('statement_timeout'), rolconnlimit from pg_roles"
@@ -131,8 +131,23 @@ def test_equal_rows_are_not_written_again(warehouse):
     assert not second.written
     assert second.checksum == first.checksum
     assert read(
-        warehouse, "select count(*), bool_and(confirmed_at > published_at) from ops.publication"
+        warehouse, "select count(*), bool_and(read_at > published_at) from ops.publication"
     ) == [(1, True)]
+
+
+def test_a_load_while_a_day_is_scored_asks_for_another_run_of_it(warehouse, given):
+    staged = stage(warehouse, TABLE, DAY, "0of1", SHAPE, [scores(20)])
+    given(
+        "ops.load", table_name="apparel_purchases", event_day=DAY - timedelta(days=1), as_of=DAY,
+        mode="reload", rows_read=1, rows_loaded=1, duplicates=0, quarantined=0, checksum=1,
+    )  # fmt: skip
+    to_rescore = "select to_rescore from bi.stale_days"
+
+    publish(warehouse, TABLE, DAY, [staged], SELECT, "v1")
+    assert read(warehouse, to_rescore) == [(True,)]
+
+    assert not put(warehouse).written
+    assert read(warehouse, to_rescore) == []
 
 
 def test_any_change_of_a_row_changes_the_checksum(warehouse):

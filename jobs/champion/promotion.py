@@ -148,7 +148,7 @@ def promote(
 ) -> Change:
     """Make ``model_version`` live from ``effective_as_of`` on, past decisions notwithstanding.
 
-    Where it is live already, nothing is recorded.
+    Where it is live already, that is a decision as well: the gate's cadence starts anew.
 
     Raises:
         UnknownVersion: if the version does not exist.
@@ -313,8 +313,8 @@ def _move(
     }
     for day in sorted({effective_as_of} | later):
         said = reason if day == effective_as_of else f"{reason} (from {effective_as_of} on)"
-        if (live := live_version(connection, job, day)) != to_version:
-            _record(connection, job, day, actor, decision, said, live, to_version, {})
+        live = live_version(connection, job, day)
+        _record(connection, job, day, actor, decision, said, live, to_version, {})
     return Change(before, to_version, affected_days(connection, job, effective_as_of))
 
 

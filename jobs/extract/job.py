@@ -75,7 +75,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
     """Stage the day before ``as_of``, and the recent days that differ from the source.
 
     Returns:
-        copied: rows staged for the new day; duplicates: exact ones dropped; late: rows of
+        copied: rows staged as the new day's; duplicates: exact ones dropped; late: rows of
         earlier days that raw lacks; changed_days: earlier days that differ.
 
     Raises:
@@ -195,6 +195,8 @@ def load_range(
         EmptyDay: naming the days without a row, unless ``allow_empty``.
     """
     totals = {}
+    with open_source(source) as theirs:
+        check_over(theirs, ", ".join(tables), last_day)
     for table in tables:
         totals[table] = {"loaded": 0, "quarantined": 0, "duplicates": 0}
         for first, last in _missing_runs(warehouse, table, first_day, last_day, chunk_days):
@@ -261,7 +263,6 @@ def _load_run(
     with _at_work(warehouse, table, as_of):
         with open_source(source) as theirs, _postgres(warehouse) as ours:
             columns = raw_columns(ours, table)
-            check_over(theirs, table, last)
             check_columns(theirs, table, first, columns)
             staged = staging.create(ours, table, name)
             copy_days(theirs, ours, table, name, first, last, columns)

@@ -179,10 +179,10 @@ def copy_days(
     repeated = staging.add_hashes(warehouse, name)
     # Frozen, the rows need no second write when they are first read.
     load = sql.SQL("copy {} ({}) from stdin (format binary, freeze)").format(target, names)
-    with TemporaryFile() as spool:
+    # A closed cursor forgets how many rows it copied.
+    with TemporaryFile() as spool, warehouse.cursor() as writer:
         with (
             source.cursor() as reader,
-            warehouse.cursor() as writer,
             reader.copy(
                 query.format(
                     sql.SQL(", ").join(map(sql.Identifier, columns)), casts, sql.SQL(extract)
@@ -206,13 +206,13 @@ def copy_days(
                     sizes.clear()
             spool.write(_repeated(passing, sizes, passed))
             spool.write(END)
+        copied = writer.rowcount
         spool.seek(0)
-        with warehouse.cursor().copy(
-            sql.SQL("copy {} (row_hash) from stdin (format binary)").format(repeated)
-        ) as into:
+        remember = sql.SQL("copy {} (row_hash) from stdin (format binary)").format(repeated)
+        with writer.copy(remember) as into:
             while piece := spool.read(FILTER_BYTES):
                 into.write(piece)
-    return writer.rowcount
+    return copied
 
 
 def _blocks(rows: psycopg.Copy, connection: psycopg.pq.abc.PGconn) -> Iterator[list[Buffer]]:

@@ -296,13 +296,13 @@ create table ops.publication (
     mlflow_run_id text,
     airflow_run_id text,
     published_at timestamptz not null default clock_timestamp(),
-    confirmed_at timestamptz not null default clock_timestamp()
+    read_at timestamptz not null default clock_timestamp()
 );
 create index publication_newest on ops.publication (table_name, as_of, publication_id);
 comment on table ops.publication is 'A day is visible once it has a row here; the last row describes it';
 comment on column ops.publication.publication_id is 'Order of the publications; the last of a day describes it';
 comment on column ops.publication.published_at is 'When the day became visible';
-comment on column ops.publication.confirmed_at is 'When a run last made these very rows';
+comment on column ops.publication.read_at is 'When the last run that made these very rows began to read its inputs';
 comment on column ops.publication.table_name is 'Result table';
 comment on column ops.publication.as_of is 'Day published';
 comment on column ops.publication.model_version is 'Version that made the rows';
@@ -347,7 +347,7 @@ grant select, insert on all tables in schema ops to nightshift;
 grant update on ops.profile, ops.tuning, ops.evaluation, ops.incident to nightshift;
 grant delete on ops.profile, ops.absent_table to nightshift;
 grant update (sample, observed) on ops.validation to nightshift;
-grant update (confirmed_at) on ops.publication to nightshift;
+grant update (read_at) on ops.publication to nightshift;
 grant usage on all sequences in schema ops to nightshift;
 
 -- What people read ------------------------------------------------------------------------------
@@ -357,39 +357,119 @@ with published as (
     select distinct on (publication.table_name, publication.as_of)
         publication.table_name,
         publication.as_of,
-        publication.confirmed_at
+        publication.read_at
     from ops.publication
     order by
         publication.table_name asc,
         publication.as_of asc,
         publication.publication_id desc
+),
+
+changes as (
+    select
+        result_table.table_name,
+        load.event_day,
+        load.as_of as known_from,
+        load.loaded_at,
+        load.rows_loaded + load.closed as changed_rows
+    from ops.result_table
+    inner join ops.load on load.table_name = any(result_table.inputs)
+    where load.rows_loaded + load.closed > 0
+),
+
+-- Known later: no run of those days may see them.
+known_later as (
+    select
+        changes.table_name,
+        cast(day as date) as as_of,
+        changes.changed_rows,
+        changes.loaded_at,
+        false as to_rescore
+    from changes
+    cross join
+        lateral generate_series(
+            changes.event_day + 1, changes.known_from - 1, interval '1 day'
+        ) as day
+    where changes.known_from > changes.event_day + 1
+),
+
+-- The newest load known by each day, by one running maximum: a join of all with all is spared.
+reread as (
+    select
+        timeline.table_name,
+        timeline.as_of,
+        timeline.read_at
+    from (
+        select
+            events.table_name,
+            events.as_of,
+            events.read_at,
+            max(events.loaded_at) over (
+                partition by events.table_name
+                order by events.as_of
+                range between unbounded preceding and current row
+            ) as newest
+        from (
+            select
+                table_name,
+                known_from as as_of,
+                loaded_at,
+                cast(null as timestamptz) as read_at
+            from changes
+            union all
+            select
+                table_name,
+                as_of,
+                null,
+                read_at
+            from published
+        ) as events
+    ) as timeline
+    where timeline.read_at < timeline.newest
+),
+
+-- Loaded later: the next run of those days sees them.
+loaded_later as (
+    select
+        reread.table_name,
+        reread.as_of,
+        changes.changed_rows,
+        changes.loaded_at,
+        true as to_rescore
+    from reread
+    inner join changes
+        on
+            reread.table_name = changes.table_name
+            and reread.as_of >= changes.known_from
+            and reread.read_at < changes.loaded_at
 )
 
 select
-    published.table_name,
+    missed.table_name,
     result_table.job,
-    published.as_of,
-    sum(load.rows_loaded + load.closed) as changed_rows,
-    max(load.loaded_at) as changed_at,
-    coalesce(bool_or(load.as_of <= published.as_of), false) as to_rescore
-from published
-inner join ops.result_table on published.table_name = result_table.table_name
-inner join ops.load
+    missed.as_of,
+    sum(missed.changed_rows) as changed_rows,
+    max(missed.loaded_at) as changed_at,
+    bool_or(missed.to_rescore) as to_rescore
+from (
+    select * from known_later
+    union all
+    select * from loaded_later
+) as missed
+inner join published
     on
-        published.as_of > load.event_day
-        and load.table_name = any(result_table.inputs)
-        and load.rows_loaded + load.closed > 0
-        -- Known later: no run of that day may see it. Loaded later: the next run of it does.
-        and (published.as_of < load.as_of or published.confirmed_at < load.loaded_at)
+        missed.table_name = published.table_name
+        and missed.as_of = published.as_of
+inner join ops.result_table on missed.table_name = result_table.table_name
 group by
-    published.table_name,
+    missed.table_name,
     result_table.job,
-    published.as_of;
-comment on view bi.stale_days is 'One row per published day whose inputs are no longer what it was made from';
+    missed.as_of;
+comment on view bi.stale_days is 'One row per published day that lacks rows of before it: late, corrected or loaded afterwards';
 comment on column bi.stale_days.table_name is 'Result table';
 comment on column bi.stale_days.job is 'Job (and DAG) that publishes it';
 comment on column bi.stale_days.as_of is 'Published day';
-comment on column bi.stale_days.changed_rows is 'Rows added or taken back before that day, which it does not count';
+comment on column bi.stale_days.changed_rows is 'Rows of before that day, added or taken back, that it does not count';
 comment on column bi.stale_days.changed_at is 'When the last of them was loaded';
 comment on column bi.stale_days.to_rescore is 'True where another run of the day counts some of them; otherwise they were known only later, and the day stays as it is';
 
@@ -471,7 +551,7 @@ comment on column bi.status.inputs_as_of is 'Newest day that all inputs are load
 comment on column bi.status.days_behind_inputs is 'Days between the inputs and the newest published day';
 comment on column bi.status.age_days is 'Days between the newest published day and the clock''s day';
 comment on column bi.status.is_behind is 'True when a newer day could have been published';
-comment on column bi.status.stale_days is 'Published days whose inputs got late or corrected rows since: bi.stale_days';
+comment on column bi.status.stale_days is 'Published days that lack late or corrected rows: bi.stale_days';
 comment on column bi.status.days_to_rescore is 'Those of them that another run would change';
 comment on column bi.status.is_stale is 'True when the newest published day is one of them';
 comment on column bi.status.open_incidents is 'Failures of its DAG that nobody has mended yet';
@@ -489,9 +569,9 @@ select
     profile.mean,
     profile.quantiles,
     profile.top_values,
-    profile.rows::double precision / nullif(lag(profile.rows) over days, 0) - 1 as rows_change,
-    profile.nulls::double precision / nullif(profile.rows, 0)
-    - lag(profile.nulls::double precision / nullif(profile.rows, 0)) over days
+    cast(profile.rows as double precision) / nullif(lag(profile.rows) over days, 0) - 1 as rows_change,
+    cast(profile.nulls as double precision) / nullif(profile.rows, 0)
+    - lag(cast(profile.nulls as double precision) / nullif(profile.rows, 0)) over days
         as null_share_change,
     profile.mean / nullif(lag(profile.mean) over days, 0) - 1 as mean_change
 from ops.profile
