@@ -388,6 +388,17 @@ def test_decisions_come_at_the_cadence_only(warehouse, job):
     assert live(warehouse, job, AS_OF + WEEK) == due.version
 
 
+def test_to_promote_what_is_live_is_a_decision_that_holds_for_a_cadence(warehouse, job):
+    [first] = moved(warehouse, job, AS_OF)
+    publish(warehouse, job, AS_OF + timedelta(days=5), first)
+
+    champion.promote(warehouse, job, first, AS_OF + timedelta(days=6), "ann", "hold it")
+    night_after = night(warehouse, job, AS_OF + WEEK, old=first)
+
+    assert (night_after.decision, night_after.version) == ("wait", first)
+    assert [row["from_version"] for row in history(warehouse, job)] == [None, first]
+
+
 def test_a_champion_that_is_not_beaten_is_kept_until_it_is_too_old(warehouse, job):
     [first] = moved(warehouse, job, AS_OF)
 
