@@ -226,7 +226,7 @@ def test_bi_reader_reads_bi_and_nothing_else(warehouse, as_role):
         "create temporary table mine (n integer)",
     ):
         with as_role("bi_reader").connect() as connection, pytest.raises(ProgrammingError):
-            connection.execute(text(statement))
+            connection.execute(text(f"set transaction read write; {statement}"))
 
 
 def test_a_role_cannot_enter_the_other_database(server):
