@@ -33,6 +33,16 @@ create table if not exists apparel_messages (
 create table if not exists client_event (
     client_id bigint, event_time timestamp without time zone, event_type text, product_id bigint
 );
+create table if not exists user_data (
+    id bigint, age integer, city text, country text, exp_group integer, gender integer, os text,
+    source text
+);
+create table if not exists post_text_df (id bigint, text text, topic text);
+create table if not exists post_image (post_id bigint, uri text);
+create table if not exists feed_data (
+    timestamp timestamp without time zone, user_id bigint, post_id bigint, action text,
+    target smallint
+);
 """
 RELATIONS = """
 select format('%I.%I', nspname, relname) as name, relkind::text as kind
