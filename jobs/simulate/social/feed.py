@@ -1,0 +1,218 @@
+"""One day of the simulated feed: sessions, views, and what comes of them.
+
+Nothing a user does changes the user, and the base policy knows only what is planted, so a day is
+drawn from random streams of its own and needs no other; only our lists' viewed posts are looked up.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from jobs.simulate.clock import (
+    DAY_US,
+    HOURS_CUMULATED,
+    Array,
+    Columns,
+    concatenate,
+    day_date,
+    stream,
+    take,
+)
+from jobs.simulate.social.likes import chance, logit
+from jobs.simulate.social.lists import Lists, Seen, part_of, serve
+from jobs.simulate.social.policy import choose, policy
+from jobs.simulate.social.world import (
+    BASE_POLICY,
+    CITY_OFFSET,
+    FIRST_POST_ID,
+    FIRST_USER_ID,
+    LIKES,
+    LISTS,
+    SESSIONS,
+    World,
+    born_by,
+)
+
+ACTIONS = ("view", "like", "share", "comment", "hide", "teleport")
+VIEW, LIKE, SHARE, COMMENT, HIDE, UNKNOWN = range(6)
+
+WEEK = np.array([0.97, 0.95, 0.95, 0.97, 1.02, 1.08, 1.06])
+MORE_VIEWS = 3.0  # mean of the views of a session after its first
+AT_OWN_HOURS, HOURS_SD = 0.75, 2.2
+GAP_LEAST_S, GAP_MEAN_S = 3, 20
+FROM_BASE = 0.2  # of the views of a user who has lists come from search, friends and the like
+LIKE_LEAST_S, LIKE_MEAN_S, LIKE_MOST_S = 2, 30, 280
+# chance of the rare actions after a view, and how the post's factors move their logits
+SHARED, COMMENTED, HIDDEN = -6.2, -5.7, -5.6
+LIKED_SHARES, LIKED_COMMENTS, LIKED_HIDES = 1.8, 1.4, -3.0
+SHARE_FACTOR, COMMENT_FACTOR, HIDE_FACTOR = 1, 0, 6
+RARE_WEIGHT = 0.6
+
+IMPRESSION = ("served_at", "user_id", "day_part", "post_ids", "positions")
+
+
+class Day(NamedTuple):
+    """What happens on a day: events (at, user, post, action, target), and the lists served."""
+
+    events: Columns
+    impressions: pd.DataFrame
+
+
+def play(world: World, day: int, found: Lists | None, seen: Seen) -> Day:
+    """Return all events of the sessions that begin on a day.
+
+    Args:
+        world: planned for the day.
+        day: its number.
+        found: our lists; a user without one for the hour sees the base policy.
+        seen: what users viewed before, asked for those who are served a list.
+
+    Raises:
+        ValueError: if the world is not planned for the day.
+    """
+    if not world.start <= day < world.end:
+        raise ValueError(
+            f"day {day_date(day)}: the world is planned from {day_date(world.start)} to "
+            f"{day_date(world.end)}; plan it for more days"
+        )
+    sessions = _sessions(world, day)
+    slots = None
+    if found is not None:
+        sessions, slots = _listed(world, day, sessions, found, seen)
+    views = _base_views(world, day, sessions)
+    if slots is not None:
+        views = concatenate([views, _list_views(world, day, sessions, slots)])
+    # a post is viewed once a day; the first view of it stays
+    order = np.lexsort((views["at"], views["user"] * len(world.published) + views["post"]))
+    key = (views["user"] * len(world.published) + views["post"])[order]
+    first = np.concatenate([[True], key[1:] != key[:-1]]) if len(key) else key > 0
+    views = take(views, np.sort(order[first]))
+    impressions = no_impressions()
+    if slots is not None and found is not None:
+        impressions = _impressions(sessions, slots, found)
+    return Day(_events(world, day, views), impressions)
+
+
+def no_impressions() -> pd.DataFrame:
+    """Return the frame of impressions without a row."""
+    return pd.DataFrame({name: [] for name in IMPRESSION})
+
+
+def _sessions(world: World, day: int) -> Columns:
+    """Return the day's sessions in order of user and time: user, at, wanted (views)."""
+    rng = stream(world.seed, SESSIONS, day)
+    born = born_by(world, day)
+    number = rng.poisson(world.rate[:born] * WEEK[(day + 3) % 7])
+    user = np.repeat(np.arange(born), number)
+    rows = len(user)
+    usual = np.searchsorted(HOURS_CUMULATED, rng.random(rows) * HOURS_CUMULATED[-1])
+    usual = usual + rng.random(rows)
+    own = world.peak[user] + HOURS_SD * rng.standard_normal(rows, dtype=np.float32)
+    local = np.where(rng.random(rows, dtype=np.float32) < AT_OWN_HOURS, own, usual)
+    hour = (local - CITY_OFFSET[world.city[user]]) % 24
+    at = day * DAY_US + np.minimum((hour / 24 * DAY_US).astype(np.int64), DAY_US - 1)
+    order = np.lexsort((at, user))
+    wanted = 1 + rng.standard_exponential(rows, dtype=np.float32) * MORE_VIEWS
+    return {"user": user, "at": at[order], "wanted": wanted.astype(np.int64)}
+
+
+def _listed(
+    world: World, day: int, sessions: Columns, found: Lists, seen: Seen
+) -> tuple[Columns, Columns]:
+    """Return the sessions with what is left to the base policy, and the slots served of lists."""
+    rng = stream(world.seed, LISTS, day)
+    part = part_of(found, (sessions["at"] // 3_600_000_000) % 24)
+    row = np.where(part >= 0, found.row[sessions["user"], part], -1) if len(found.parts) else part
+    other = rng.binomial(sessions["wanted"], FROM_BASE)
+    other = np.where(row >= 0, other, sessions["wanted"])
+    has = np.flatnonzero(row >= 0)
+    asking = {"user": sessions["user"][has], "row": row[has]}
+    asking["wanted"] = (sessions["wanted"] - other)[has]
+    gone = np.flatnonzero((world.removed <= day) | (world.published >= day * DAY_US))
+    slots = serve(rng, world, found, asking, gone, seen)
+    slots["session"] = has[slots["session"]]
+    return {**sessions, "wanted": other, "part": part}, slots
+
+
+def _base_views(world: World, day: int, sessions: Columns) -> Columns:
+    """Return the base policy's views: user, post, at."""
+    rng = stream(world.seed, BASE_POLICY, day)
+    session = np.repeat(np.arange(len(sessions["user"])), sessions["wanted"])
+    at = sessions["at"][session] + _gaps(rng, session)
+    session, at = _today(session, at, day)
+    user = sessions["user"][session]
+    return {"user": user, "post": choose(rng, world, policy(world, day), user, at), "at": at}
+
+
+def _list_views(world: World, day: int, sessions: Columns, slots: Columns) -> Columns:
+    """Return the views of posts served from lists: user, post, at."""
+    rng = stream(world.seed, LISTS, -day)
+    viewed = take(slots, slots["viewed"])
+    at = sessions["at"][viewed["session"]] + _gaps(rng, viewed["session"])
+    place, at = _today(np.arange(len(at)), at, day)
+    session = viewed["session"][place]
+    return {"user": sessions["user"][session], "post": viewed["post"][place], "at": at}
+
+
+def _gaps(rng: np.random.Generator, session: Array) -> Array:
+    """Return the time since each session's start, of views in order of sessions."""
+    gap = GAP_LEAST_S + GAP_MEAN_S * rng.standard_exponential(len(session), dtype=np.float32)
+    total = np.cumsum((gap * 1e6).astype(np.int64))
+    if not len(total):
+        return total
+    begins = np.concatenate([[True], session[1:] != session[:-1]])
+    start = np.maximum.accumulate(np.where(begins, np.arange(len(session)), 0))
+    return np.asarray(total - total[start])
+
+
+def _today(rows: Array, at: Array, day: int) -> tuple[Array, Array]:
+    """Return what is before the day's end; a session stops at midnight."""
+    inside = at < (day + 1) * DAY_US
+    return rows[inside], at[inside]
+
+
+def _impressions(sessions: Columns, slots: Columns, found: Lists) -> pd.DataFrame:
+    """Return the requests answered from lists, one row each."""
+    if not len(slots["session"]):
+        return no_impressions()
+    begins = slots["position"] == 1
+    first = np.flatnonzero(begins)
+    session = slots["session"][first]
+    # the later requests of a session follow when the earlier posts were scrolled past
+    wait = slots["request"][first] * 60_000_000
+    at = sessions["at"][session] + wait
+    ids, positions = FIRST_POST_ID + slots["post"], slots["position"].astype(np.int16)
+    return pd.DataFrame(
+        {
+            "served_at": pd.Series(at.astype("datetime64[us]")),
+            "user_id": FIRST_USER_ID + sessions["user"][session],
+            "day_part": found.parts[sessions["part"][session]],
+            "post_ids": np.split(ids, first[1:]),
+            "positions": np.split(positions, first[1:]),
+        }
+    )
+
+
+def _events(world: World, day: int, views: Columns) -> Columns:
+    """Return views and what came of them: at, user, post, action, target (-1 is none)."""
+    rng = stream(world.seed, LIKES, day)
+    rows = len(views["at"])
+    liked = rng.random(rows) < chance(logit(world, views["user"], views["post"], views["at"]))
+    soon = LIKE_LEAST_S + LIKE_MEAN_S * rng.standard_exponential(rows, dtype=np.float32)
+    delay = (np.minimum(soon, LIKE_MOST_S) * 1e6).astype(np.int64)
+    parts = [{**views, "action": np.full(rows, VIEW), "target": liked.astype(np.int64)}]
+    happened = [(LIKE, liked)]
+    for action, base, lift, factor in (
+        (SHARE, SHARED, LIKED_SHARES, SHARE_FACTOR),
+        (COMMENT, COMMENTED, LIKED_COMMENTS, COMMENT_FACTOR),
+        (HIDE, HIDDEN, LIKED_HIDES, HIDE_FACTOR),
+    ):
+        moved = base + lift * liked + RARE_WEIGHT * world.factors[views["post"], factor]
+        happened.append((action, rng.random(rows, dtype=np.float32) < chance(moved)))
+    for action, which in happened:
+        rare = take(views, which)
+        rare["at"] = rare["at"] + delay[which] * (1 if action == LIKE else 2)
+        number = len(rare["at"])
+        parts.append(rare | {"action": np.full(number, action), "target": np.full(number, -1)})
+    return concatenate(parts)

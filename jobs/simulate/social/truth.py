@@ -1,0 +1,167 @@
+"""What is true of the simulated feed: the chances of a like that its rows were drawn with.
+
+Tests and benches ask for it; nothing that trains or scores may. Days are dates, hours are of UTC;
+a post that can't be seen (unknown, removed, or not published at the hour) earns no like.
+"""
+
+from datetime import date
+
+import numpy as np
+
+from jobs.simulate.clock import DAY_US, Array, day_number
+from jobs.simulate.social.likes import (
+    FACTOR_WEIGHT,
+    TOPIC_WEIGHT,
+    appeal,
+    chance,
+    logit,
+    moment,
+)
+from jobs.simulate.social.world import (
+    CITY_OFFSET,
+    DIMENSIONS,
+    FIRST_POST_ID,
+    FIRST_USER_ID,
+    World,
+)
+
+HOUR_US = 3_600_000_000
+BLOCK = 2_000  # users at once, to bound memory
+
+
+def available(world: World, day: date) -> Array:
+    """Return the ids of the posts published before a day and not removed by its end."""
+    number = day_number(day)
+    there = (world.published < number * DAY_US) & (world.removed > number)
+    return np.asarray(FIRST_POST_ID + np.flatnonzero(there))
+
+
+def expected_likes(
+    world: World, day: date, user_ids: Array, post_ids: Array, hour: int | Array
+) -> Array:
+    """Return the chance that a view ends in a like.
+
+    Args:
+        world: planned for the day.
+        day: the day of the view.
+        user_ids: one for each row.
+        post_ids: users x k; an id that is no post (such as -1) earns nothing.
+        hour: of the view, one for all or one for each row; its middle is meant.
+
+    Returns:
+        users x k probabilities; a list's expected likes are its row's sum.
+    """
+    number = day_number(day)
+    listed = np.asarray(post_ids)
+    user = np.broadcast_to((_users(world, user_ids))[:, None], listed.shape)
+    at = number * DAY_US + np.broadcast_to(np.asarray(hour), len(user))[:, None] * HOUR_US
+    at = np.broadcast_to(at + HOUR_US // 2, listed.shape)
+    post = listed.astype(np.int64) - FIRST_POST_ID
+    known = (post >= 0) & (post < len(world.published))
+    post = np.where(known, post, 0)
+    known &= (world.published[post] <= at) & (world.removed[post] > number)
+    found = np.zeros(listed.shape)
+    found[known] = chance(logit(world, user[known], post[known], at[known]))
+    return found
+
+
+def best(
+    world: World,
+    day: date,
+    user_ids: Array,
+    k: int,
+    posts: Array,
+    hour: int | Array,
+    without: Array | None = None,
+) -> tuple[Array, Array]:
+    """Return each user's best list and what it earns: what can be achieved.
+
+    Args:
+        world: planned for the day.
+        day: the day of the views.
+        user_ids: one for each row.
+        k: length of the lists, at most the number of posts.
+        posts: ids to choose from, such as ``available``.
+        hour: of the views, one for all or one for each user.
+        without: users x posts, where true the post may not be in the user's list (viewed before).
+
+    Returns:
+        users x k post ids, the best first (-1 where none is left), and their expected likes.
+    """
+    users, choice = np.asarray(user_ids), np.asarray(posts)
+    hours = np.broadcast_to(np.asarray(hour), len(users))
+    ids = np.full((len(users), k), -1, dtype=np.int64)
+    likes = np.zeros((len(users), k))
+    for begin in range(0, len(users), BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        earned = chances(world, day, users[rows], choice, hours[rows])
+        if without is not None:
+            earned[without[rows]] = 0.0
+        top = np.argpartition(-earned, k - 1, axis=1)[:, :k]
+        value = np.take_along_axis(earned, top, axis=1)
+        order = np.argsort(-value, axis=1, kind="stable")
+        likes[rows] = np.take_along_axis(value, order, axis=1)
+        ids[rows] = np.where(likes[rows] > 0, choice[np.take_along_axis(top, order, axis=1)], -1)
+    return ids, likes
+
+
+def chances(world: World, day: date, user_ids: Array, posts: Array, hour: int | Array) -> Array:
+    """Return users x posts what ``expected_likes`` says of every pair; memory is the result's."""
+    number, user = day_number(day), _users(world, user_ids)
+    post = np.asarray(posts).astype(np.int64) - FIRST_POST_ID
+    hours = np.broadcast_to(np.asarray(hour), len(user))
+    logits = world.taste[user] @ (FACTOR_WEIGHT / np.sqrt(DIMENSIONS) * world.factors[post].T)
+    taste = TOPIC_WEIGHT * world.topic_taste[user] + world.generous[user][:, None]
+    topic = np.arange(taste.shape[1])
+    local = (hours + CITY_OFFSET[world.city[user]]) % 24
+    taste = taste + moment(topic[None, :], local[:, None], np.array((number + 3) % 7))
+    logits += taste[:, world.topic[post]]
+    for value in np.unique(hours):
+        at = number * DAY_US + int(value) * HOUR_US + HOUR_US // 2
+        there = (world.published[post] <= at) & (world.removed[post] > number)
+        logits[hours == value] += np.where(there, appeal(world, post, at), -np.inf)
+    return chance(logits)
+
+
+def uninformed(world: World, day: date, user_ids: Array, posts: Array, hour: int | Array) -> Array:
+    """Return each user's expected likes of one view of a post drawn at random from ``posts``."""
+    users = np.asarray(user_ids)
+    hours = np.broadcast_to(np.asarray(hour), len(users))
+    found = [
+        chances(world, day, users[rows], posts, hours[rows]).mean(axis=1)
+        for rows in (slice(at, at + BLOCK) for at in range(0, len(users), BLOCK))
+    ]
+    return np.concatenate([np.zeros(0), *found])
+
+
+def achieved(
+    world: World,
+    day: date,
+    user_ids: Array,
+    post_ids: Array,
+    hour: int | Array,
+    without: Array | None = None,
+) -> float:
+    """Return the share of the achievable expected likes that lists (users x k) earn.
+
+    What is achievable is ``best`` of the available posts at the same length.
+    """
+    earned = expected_likes(world, day, user_ids, post_ids, hour).sum()
+    k = np.asarray(post_ids).shape[1]
+    most = best(world, day, user_ids, k, available(world, day), hour, without)[1].sum()
+    return float(earned / most)
+
+
+def _users(world: World, user_ids: Array) -> Array:
+    """Return the users' places.
+
+    Raises:
+        ValueError: if one is not in the world.
+    """
+    user = np.asarray(user_ids).astype(np.int64) - FIRST_USER_ID
+    if len(user) and not (user.min() >= 0 and user.max() < len(world.birth)):
+        raise ValueError(
+            f"user ids {user_ids.min()} to {user_ids.max()}: the world has {FIRST_USER_ID} to "
+            f"{FIRST_USER_ID + len(world.birth) - 1}"
+        )
+    return np.asarray(user)
