@@ -131,6 +131,19 @@ def read_blocks(
             yield pa.Table.from_batches(waiting).to_pandas()
 
 
+def read_batches(handle: Engine, path: str, **values: object) -> "Iterator[pa.RecordBatch]":
+    """Run one file under sql/ and yield its rows in Arrow batches as they arrive.
+
+    The rows are streamed, so memory holds a batch or two however many there are.
+    """
+    import adbc_driver_postgresql.dbapi as adbc
+
+    statement = filled(sql_file(path), values)
+    with adbc.connect(adbc_uri(handle)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        yield from cursor.fetch_record_batch()
+
+
 def execute(connection: Connection, path: str, **values: object) -> int:
     """Run one file under sql/ in the caller's transaction and return the rows it touched.
 

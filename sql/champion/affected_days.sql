@@ -3,7 +3,8 @@
 -- Inputs:        ops.publication, ops.result_table, ops.promotion
 -- Output:        as_of, live_version, published_version
 -- Point in time: the version live on a day is the last decision by
---                (effective_as_of, decided_at) effective by that day
+--                (effective_as_of, decided_at) effective by that day. A job with several models has
+--                decisions for each, job.model, and days that more than one version made
 -- Parameters:    job text, from_day date
 with published as (
     select distinct on (publication.table_name, publication.as_of)
@@ -12,7 +13,7 @@ with published as (
     from ops.publication
     inner join ops.result_table on publication.table_name = result_table.table_name
     where
-        result_table.job = cast(:job as text)
+        result_table.job = split_part(cast(:job as text), '.', 1)
         and publication.as_of >= cast(:from_day as date)
     order by
         publication.table_name asc,
@@ -38,7 +39,7 @@ inner join lateral (
         promotion.promotion_id desc
     limit 1
 ) as live on true
-where published.model_version <> live.model_version
+where live.model_version <> all(string_to_array(published.model_version, ', '))
 group by
     published.as_of,
     live.model_version

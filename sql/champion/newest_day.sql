@@ -10,7 +10,7 @@ select
         select max(publication.as_of)
         from ops.publication
         inner join ops.result_table on publication.table_name = result_table.table_name
-        where result_table.job = cast(:job as text)
+        where result_table.job = split_part(cast(:job as text), '.', 1)
     ) as published,
     (
         select max(model_version.as_of)

@@ -8,23 +8,24 @@
 -- Parameters:    job text
 with served as (
     select
-        newest.model_version,
+        version.model_version,
         count(distinct newest.as_of) as served_days,
         min(newest.as_of) as served_from,
         max(newest.as_of) as served_to
     from (
         select distinct on (publication.table_name, publication.as_of)
             publication.as_of,
-            publication.model_version
+            string_to_array(publication.model_version, ', ') as model_versions
         from ops.publication
         inner join ops.result_table on publication.table_name = result_table.table_name
-        where result_table.job = cast(:job as text)
+        where result_table.job = split_part(cast(:job as text), '.', 1)
         order by
             publication.table_name asc,
             publication.as_of asc,
             publication.publication_id desc
     ) as newest
-    group by newest.model_version
+    cross join lateral unnest(newest.model_versions) as version (model_version)
+    group by version.model_version
 ),
 
 decided as (

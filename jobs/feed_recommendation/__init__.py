@@ -1,0 +1,1 @@
+"""Which posts to show each user, at any moment of the day."""

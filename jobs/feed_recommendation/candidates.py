@@ -1,0 +1,206 @@
+"""Candidates: what each source proposes to each user, merged, with the rank each source gave."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+# Codes are those of result.feed_source less one: the columns of Candidates.rank.
+SOURCES = (
+    "als",
+    "neighbours",
+    "content",
+    "popular_7d",
+    "popular_30d",
+    "popular_segment",
+    "fresh",
+    "popular_all",
+)
+ALS, NEIGHBOURS, CONTENT, POPULAR_7D, POPULAR_30D, SEGMENT, FRESH, POPULAR_ALL = range(8)
+# How many unseen posts each source proposes; popular_all also fills up what is
+# then missing.
+QUOTAS = np.array([40, 40, 40, 40, 25, 25, 15, 15], np.int32)
+SIZE = 150
+FILL = 120
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Unseen posts proposed to each user.
+
+    Attributes:
+        post: users by SIZE, places of posts; -1 where there is none. In order of proposal.
+        rank: users by SIZE by sources: the rank, from 1, that a source gave; 0 if it did not
+            propose the post.
+        neighbours: users by SIZE, the item-to-item score.
+    """
+
+    post: NDArray[np.int32]
+    rank: NDArray[np.uint8]
+    neighbours: Matrix
+
+
+def propose(
+    seen_starts: NDArray[np.int64],
+    seen: NDArray[np.int32],
+    als: Matrix,
+    content: Matrix,
+    liked_starts: NDArray[np.int32],
+    liked: NDArray[np.int32],
+    neighbours: NDArray[np.int32],
+    weights: Matrix,
+    orders: dict[str, NDArray[np.int32]],
+    segment: NDArray[np.int32],
+    segment_orders: NDArray[np.int32],
+    turn: NDArray[np.int64],
+) -> Candidates:
+    """Return the candidates of a block of users.
+
+    Args:
+        seen_starts, seen: places of the posts that each user must not get, one user after another.
+        als, content: users by posts, higher is better; -inf where a post is unknown to the source.
+        liked_starts, liked: places of the posts that each user liked.
+        neighbours, weights: by post, places of its neighbours (-1: no more) and what a like adds.
+        orders: places of posts by source, from the best down: popular_7d, popular_30d,
+            popular_all, fresh.
+        segment: each user's segment.
+        segment_orders: by segment, places of posts from the best down, -1 where no more.
+        turn: where in the fresh posts each user begins, so that each is shown to somebody.
+    """
+    found = _propose(
+        seen_starts.astype(np.int64),
+        seen.astype(np.int32),
+        als,
+        content,
+        liked_starts.astype(np.int64),
+        liked.astype(np.int32),
+        neighbours,
+        weights,
+        orders["popular_7d"],
+        orders["popular_30d"],
+        orders["popular_all"],
+        orders["fresh"],
+        segment.astype(np.int32),
+        segment_orders,
+        turn.astype(np.int64),
+        QUOTAS,
+    )
+    return Candidates(*found)
+
+
+@njit(cache=True)
+def _best(scores: Any, seen: Any, posts: Any, quota: int) -> int:
+    """Write the places of the ``quota`` best unseen posts into ``posts``; return how many.
+
+    Best first, ties to the smaller place.
+    """
+    kept = np.empty(quota, np.float32)
+    count = 0
+    for post in range(len(scores)):
+        score = scores[post]
+        if (count == quota and not score > kept[count - 1]) or score == -np.inf:
+            continue
+        if seen[post] == 1:
+            continue
+        place = count if count < quota else quota - 1
+        while place > 0 and kept[place - 1] < score:
+            kept[place] = kept[place - 1]
+            posts[place] = posts[place - 1]
+            place -= 1
+        kept[place] = score
+        posts[place] = post
+        count = min(count + 1, quota)
+    return count
+
+
+@njit(cache=True)
+def _first(order: Any, seen: Any, posts: Any, quota: int) -> int:
+    """Write the first ``quota`` unseen posts of an order into ``posts``; return how many."""
+    count = 0
+    for post in order:
+        if post < 0 or count == quota:
+            break
+        if seen[post] == 0:
+            posts[count] = post
+            count += 1
+    return count
+
+
+@njit(cache=True, parallel=True)
+def _propose(
+    seen_starts: Any,
+    seen: Any,
+    als: Any,
+    content: Any,
+    liked_starts: Any,
+    liked: Any,
+    neighbours: Any,
+    weights: Any,
+    popular_7d: Any,
+    popular_30d: Any,
+    popular_all: Any,
+    fresh: Any,
+    segment: Any,
+    segment_orders: Any,
+    turn: Any,
+    quotas: Any,
+) -> Any:
+    users, count = als.shape
+    out = np.full((users, SIZE), -1, np.int32)
+    ranks = np.zeros((users, SIZE, 8), np.uint8)
+    near = np.zeros((users, SIZE), np.float32)
+    for user in prange(users):
+        hidden = np.zeros(count, np.uint8)
+        for place in range(seen_starts[user], seen_starts[user + 1]):
+            hidden[seen[place]] = 1
+        pull = np.full(count, -np.inf, np.float32)
+        for place in range(liked_starts[user], liked_starts[user + 1]):
+            for each in range(neighbours.shape[1]):
+                other = neighbours[liked[place], each]
+                if other < 0:
+                    break
+                if pull[other] == -np.inf:
+                    pull[other] = 0
+                pull[other] += weights[liked[place], each]
+        slot = np.full(count, -1, np.int16)
+        proposed = np.empty(SIZE, np.int32)
+        size = 0
+        for source in range(8):
+            quota = quotas[source]
+            if source == ALS:
+                number = _best(als[user], hidden, proposed, quota)
+            elif source == NEIGHBOURS:
+                number = _best(pull, hidden, proposed, quota)
+            elif source == CONTENT:
+                number = _best(content[user], hidden, proposed, quota)
+            elif source == POPULAR_7D:
+                number = _first(popular_7d, hidden, proposed, quota)
+            elif source == POPULAR_30D:
+                number = _first(popular_30d, hidden, proposed, quota)
+            elif source == SEGMENT:
+                number = _first(segment_orders[segment[user]], hidden, proposed, quota)
+            elif source == FRESH:
+                number = 0
+                if len(fresh) > 0:
+                    turned = np.roll(fresh, -(turn[user] % len(fresh)))
+                    number = _first(turned, hidden, proposed, quota)
+            else:
+                number = _first(popular_all, hidden, proposed, SIZE)
+            for rank in range(number):
+                post = proposed[rank]
+                if source == POPULAR_ALL and rank >= quota and size >= FILL:
+                    break
+                if slot[post] < 0:
+                    if size == SIZE:
+                        continue
+                    slot[post] = size
+                    out[user, size] = post
+                    size += 1
+                ranks[user, slot[post], source] = rank + 1
+        for place in range(size):
+            near[user, place] = max(pull[out[user, place]], np.float32(0))
+    return out, ranks, near

@@ -1,0 +1,167 @@
+"""What lists would have been worth: on the next day's likes, and on each user's last like.
+
+Two questions with different answers. Under one cut in time the popular posts of the moment are
+hard to beat; with each user's last like held out, taste decides. Both are reported.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jobs import ranking
+from jobs.champion.gate import mean_samples
+from jobs.feed_recommendation import model
+from jobs.feed_recommendation.day import Day
+from jobs.feed_recommendation.history import LIKE
+from jobs.feed_recommendation.model import Fitted
+
+PRIMARY = "ndcg@10"
+MAX_USERS = 20_000
+MIN_LIKES = 3
+SEED = 7
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Users, what each liked that lists should have had, and when each was served.
+
+    Attributes:
+        day: the cutoff, with these users only; their history holds nothing of the answer.
+        user: row of each pair of user and relevant post.
+        post: its place among the day's posts, or beyond them where it was not there yet.
+        hours: UTC hour at which each user is served.
+    """
+
+    day: Day
+    user: NDArray[np.int64]
+    post: NDArray[np.int64]
+    hours: NDArray[np.int64]
+
+
+def next_day(day: Day, known_by: int) -> Question:
+    """Return the likes of the cutoff's own day, of posts that their users had not seen before.
+
+    Users are served at the hour of their first view of that day. At most MAX_USERS, drawn.
+    """
+    outcome = day.outcome(known_by)
+    before = day.history.before(day.cutoff)
+    seen = pairs(before.user, before.post, len(before.posts))
+    new = (outcome.action & LIKE > 0) & ~np.isin(
+        pairs(outcome.user, outcome.post, len(before.posts)), seen
+    )
+    who = np.unique(outcome.user[new])
+    who = _drawn(who)
+    theirs = outcome.of(who)
+    hours = np.zeros(len(who), np.int64)
+    hours[theirs.user[::-1]] = theirs.hour[::-1]
+    new = new & np.isin(outcome.user, who)
+    return Question(
+        day.of(who),
+        np.searchsorted(who, outcome.user[new]),
+        _among(day, outcome.post[new]),
+        hours,
+    )
+
+
+def last_like(day: Day, held_out: NDArray[np.bool_]) -> Question:
+    """Return each held-out user's last like before the cutoff; nothing after it is in the history.
+
+    Args:
+        day: the cutoff.
+        held_out: users whose events no model learned from.
+    """
+    before = day.history.before(day.cutoff)
+    first = model.first_likes(before)  # one element per user and post liked
+    counts = np.bincount(before.user[first], minlength=len(before.users))
+    who = _drawn(np.flatnonzero(held_out & (counts >= MIN_LIKES)))
+    last = np.full(len(before.users), -1)
+    last[before.user[first]] = np.flatnonzero(first)
+    kept = np.arange(len(before.post)) < last[before.user]
+    asked = day.of(who, before.where(kept & (last[before.user] >= 0)))
+    return Question(
+        asked,
+        np.arange(len(who)),
+        _among(day, before.post[last[who]]),
+        before.hour[last[who]].astype(np.int64),
+    )
+
+
+def ask(
+    question: Question, fitted: Fitted, vectors: Matrix, orders: Iterable[str]
+) -> dict[str, NDArray[np.int32]]:
+    """Return, by order, the first ten posts of each user's list.
+
+    Args:
+        question: users and moment.
+        fitted: the model whose candidates are ordered.
+        vectors: its encoder's, of the day's posts.
+        orders: model.MODEL or those of model.ORDERS.
+    """
+    found: dict[str, list[NDArray[np.int32]]] = {order: [] for order in orders}
+    day = question.day
+    for block, table in model.prepare(fitted, day.context, vectors, day.users, day.history):
+        for order, lists in found.items():
+            ranked = model.rank(
+                fitted,
+                day.context,
+                table,
+                day.users.iloc[block],
+                question.hours[block],
+                order=order,
+                depth=10,
+            )
+            lists.append(ranked.post)
+    empty = np.zeros((0, 10), np.int32)
+    return {order: np.concatenate([empty, *lists]) for order, lists in found.items()}
+
+
+def figures(question: Question, lists: NDArray[np.int32]) -> pd.DataFrame:
+    """Return jobs.ranking.METRICS of one set of lists, one row per user, with user_id."""
+    values = ranking.per_user(lists, question.user, question.post)
+    return question.day.users[["user_id"]].reset_index(drop=True).assign(**values)
+
+
+def summary(
+    question: Question, lists: Mapping[str, NDArray[np.int32]], prefix: str = ""
+) -> pd.DataFrame:
+    """Return metric, value, low, high of each set of lists, by its name (column ``name``).
+
+    Intervals (95 %) resample users; figures over the whole catalog have none.
+    """
+    views = question.day.context.counts["views_30d"].astype(np.float64)
+    per_user = {name: figures(question, each) for name, each in lists.items()}
+    found = []
+    for metric in ranking.METRICS:
+        table = question.day.users[["user_id"]].reset_index(drop=True)
+        table = table.assign(**{name: each[metric] for name, each in per_user.items()})
+        for name, drawn in mean_samples(table, list(lists), "user_id").items():
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            found.append((name, prefix + metric, float(table[name].mean()), low, high))
+    for name, each in lists.items():
+        for metric, value in ranking.over_catalog(each, views).items():
+            found.append((name, prefix + metric, value, np.nan, np.nan))
+    return pd.DataFrame(found, columns=["name", "metric", "value", "low", "high"]).assign(
+        rows=len(question.day.users)
+    )
+
+
+def pairs(user: NDArray[np.int32], post: NDArray[np.int32], posts: int) -> NDArray[np.int64]:
+    """Return one number for each pair of user and post."""
+    return user.astype(np.int64) * posts + post
+
+
+def _among(day: Day, post: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return places among the context's posts; those not there yet come after the last one."""
+    place, there = model.places(day.context.post_ids, day.history.posts)
+    return np.where(there, place, len(day.context.post_ids) + np.arange(len(there)))[post]
+
+
+def _drawn(who: NDArray[np.int64]) -> NDArray[np.int64]:
+    if len(who) <= MAX_USERS:
+        return who
+    return np.sort(np.random.default_rng(SEED).choice(who, MAX_USERS, replace=False))

@@ -1,0 +1,324 @@
+"""A version of the feed's model, and the lists it makes: arrays in, arrays out."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jobs.feed_recommendation import candidates, collaborative, features, lists, tfidf, two_tower
+from jobs.feed_recommendation.candidates import SOURCES, Candidates
+from jobs.feed_recommendation.collaborative import Collaborative
+from jobs.feed_recommendation.context import FRESH_DAYS, Context
+from jobs.feed_recommendation.features import Profiles
+from jobs.feed_recommendation.history import LIKE, History
+from jobs.feed_recommendation.tfidf import Tfidf
+from jobs.feed_recommendation.two_tower import TwoTower
+
+if TYPE_CHECKING:
+    from catboost import CatBoostClassifier
+
+BLOCK_USERS = 2048
+RANKER_FILE = "ranker.cbm"
+MODEL, RANDOM = "model", "random"
+# What can stand in for the ranker: a single source's own order, or chance.
+ORDERS = (*SOURCES, RANDOM)
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One version of the model: all that it takes to make lists.
+
+    Attributes:
+        arm: control or test.
+        encoder: makes vectors of texts.
+        centroids: of the clusters of posts; none (0 rows) for the control.
+        collaborative: ALS and neighbours.
+        categories: see `features.encode_categories`.
+        ranker: CatBoost.
+        order: what orders the candidates: 'model' or one of ORDERS.
+    """
+
+    arm: str
+    encoder: Tfidf | TwoTower
+    centroids: Matrix
+    collaborative: Collaborative
+    categories: dict[str, dict[str, float]]
+    ranker: "CatBoostClassifier"
+    order: str = MODEL
+
+
+@dataclass(frozen=True)
+class Table:
+    """The candidates of a block of users with all that is known of them but the moment."""
+
+    found: Candidates
+    profiles: Profiles
+    features: Matrix
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Final lists: users by `lists.DEPTH`.
+
+    Attributes:
+        post: places of posts in the context; -1 where a list is shorter.
+        score: what the list was ordered by before topics were spread.
+        source: codes of result.feed_source; 0 where the list is shorter.
+    """
+
+    post: NDArray[np.int32]
+    score: Matrix
+    source: NDArray[np.int16]
+
+
+def text_table(fitted: Fitted, vectors: Matrix) -> Matrix:
+    """Return posts by the text features: the first dimensions and the distances to clusters."""
+    parts = [vectors[:, : features.TEXT_DIMENSIONS]]
+    if len(fitted.centroids):
+        away = vectors[:, None, :] - fitted.centroids[None, :, :]
+        parts.append(np.linalg.norm(away, axis=2))
+    return np.ascontiguousarray(np.hstack(parts), dtype=np.float32)
+
+
+def user_vectors(
+    encoder: Tfidf | TwoTower, users: pd.DataFrame, history: History, vectors: Matrix
+) -> Matrix:
+    """Return users' vectors, whose product with a post's says how near it is to their taste.
+
+    Args:
+        encoder: of the vectors.
+        users: rows of users.sql.
+        history: theirs, in the same order.
+        vectors: of the posts in ``history.posts``.
+    """
+    liked = two_tower.mean_of(vectors, two_tower.recent(history, liked=True))
+    if isinstance(encoder, Tfidf):
+        return liked
+    passed = two_tower.mean_of(vectors, two_tower.recent(history, liked=False))
+    return encoder.users(liked, passed, two_tower.traits(users))
+
+
+def prepare(
+    fitted: Fitted,
+    context: Context,
+    vectors: Matrix,
+    users: pd.DataFrame,
+    history: History,
+) -> Iterator[tuple[slice, Table]]:
+    """Yield blocks of users, as a slice of ``users``, with their candidates.
+
+    Args:
+        fitted: the model; its ranker may be lacking while it is being trained.
+        context: of the cutoff.
+        vectors: the encoder's, of the context's posts.
+        users: rows of users.sql.
+        history: theirs, all of it; what is not known at the cutoff is left out.
+    """
+    known = _on_posts(history.before(context.cutoff), context.post_ids)
+    orders, segment_orders = context.orders(), context.segment_orders(candidates.SIZE)
+    posts, texts = features.post_features(context), text_table(fitted, vectors)
+    cf = fitted.collaborative
+    factors = np.zeros((len(context.post_ids), collaborative.FACTORS), np.float32)
+    neighbours = np.full((len(context.post_ids), collaborative.NEIGHBOURS), -1, np.int32)
+    weights = np.zeros((len(context.post_ids), collaborative.NEIGHBOURS), np.float32)
+    place, there = places(context.post_ids, cf.post_ids)
+    factors[place[there]] = cf.factors[there]
+    renumbered = np.where(there, place, -1)
+    near = cf.neighbours[there]
+    moved = np.where(near >= 0, renumbered[near], -1)
+    # Neighbours that are gone would end the row: the others move up.
+    order = np.argsort(moved < 0, axis=1, kind="stable")
+    neighbours[place[there]] = np.take_along_axis(moved, order, axis=1)
+    weights[place[there]] = np.take_along_axis(cf.weights[there], order, axis=1)
+    unknown = np.ones(len(context.post_ids), np.bool_)
+    unknown[place[there]] = False
+
+    for start in range(0, len(users), BLOCK_USERS):
+        block = slice(start, min(start + BLOCK_USERS, len(users)))
+        rows = users.iloc[block].reset_index(drop=True)
+        theirs = known.of(np.arange(block.start, block.stop))
+        vectors_of = user_vectors(fitted.encoder, rows, theirs, vectors)
+        likes = collaborative.likes_of(theirs, cf.post_ids)
+        taste = cf.users(likes)
+        als = taste @ factors.T
+        als[:, unknown] = -np.inf
+        als[np.diff(likes.indptr) == 0] = -np.inf
+        content = vectors_of @ vectors.T
+        content[~vectors_of.any(axis=1)] = -np.inf
+        liked = collaborative.likes_of(theirs, context.post_ids)
+        profiles = features.profile(rows, theirs, context, fitted.categories)
+        found = candidates.propose(
+            theirs.starts,
+            theirs.post,
+            als,
+            content,
+            liked.indptr,
+            liked.indices,
+            neighbours,
+            weights,
+            orders,
+            profiles.segment,
+            segment_orders,
+            rows["user_id"].to_numpy(np.int64),
+        )
+        safe = np.maximum(found.post, 0)
+        at = np.arange(len(rows))[:, None]
+        scores = tuple(
+            np.nan_to_num(table[at, safe], neginf=0.0).astype(np.float32)
+            for table in (als, content)
+        )
+        made = features.build(
+            profiles,
+            context,
+            posts,
+            texts,
+            found.post,
+            found.rank,
+            (scores[0], found.neighbours, scores[1]),
+        )
+        yield block, Table(found, profiles, made)
+
+
+def rank(
+    fitted: Fitted,
+    context: Context,
+    table: Table,
+    users: pd.DataFrame,
+    hours: NDArray[np.int64],
+    order: str | None = None,
+    depth: int = lists.DEPTH,
+) -> Lists:
+    """Return the final lists of a block of users at their hour of the context's day.
+
+    Args:
+        fitted: the model.
+        context: of the cutoff.
+        table: what `prepare` yielded for the block.
+        users: the block's rows of users.sql.
+        hours: UTC hour for each user.
+        order: another order than the version's own.
+        depth: length of the lists.
+    """
+    post = table.found.post
+    if (order or fitted.order) == MODEL:
+        features.at_moment(table.features, table.profiles, context, post, hours[:, None])
+        score = np.full(post.shape, -np.inf, np.float32)
+        there = (post >= 0).ravel()
+        score.ravel()[there] = chances(fitted, table.features[there])
+    else:
+        score = _source_order(table.found, context, users, order or fitted.order)
+    fresh = context.age_days < FRESH_DAYS
+    # A source's own order is the source's: only the model's lists keep the rules of lists.py.
+    topic = context.topic if (order or fitted.order) == MODEL else np.arange(len(fresh), dtype=np.int32)
+    if (order or fitted.order) != MODEL:
+        fresh = np.zeros_like(fresh)
+    columns = lists.arrange(score, post, topic, fresh, depth)
+    at = np.arange(len(post))[:, None]
+    there = columns >= 0
+    ranks = table.found.rank[at, columns].astype(np.int16)
+    ranks[ranks == 0] = 1000
+    return Lists(
+        post=np.where(there, post[at, columns], -1),
+        score=np.where(there, score[at, columns], 0).astype(np.float32),
+        source=np.where(there, ranks.argmin(axis=2) + 1, 0).astype(np.int16),
+    )
+
+
+def chances(fitted: Fitted, rows: Matrix) -> Matrix:
+    """Return the ranker's chance of a like for rows of features."""
+    if not len(rows):
+        return np.zeros(0, np.float32)
+    return np.asarray(fitted.ranker.predict_proba(rows)[:, 1], np.float32)
+
+
+def save(fitted: Fitted, folder: Path) -> None:
+    """Write the version into ``folder``; the ranker as CatBoost's own file, RANKER_FILE."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (tfidf if isinstance(fitted.encoder, Tfidf) else two_tower).save(fitted.encoder, folder)  # type: ignore[arg-type]
+    collaborative.save(fitted.collaborative, folder)
+    np.save(folder / "centroids.npy", fitted.centroids)
+    fitted.ranker.save_model(str(folder / RANKER_FILE))
+    described = {"arm": fitted.arm, "order": fitted.order, "categories": fitted.categories}
+    (folder / "model.json").write_text(json.dumps(described, ensure_ascii=False, indent=1))
+
+
+def load(folder: Path) -> Fitted:
+    """Return the version that `save` wrote."""
+    from catboost import CatBoostClassifier
+
+    described = json.loads((folder / "model.json").read_text())
+    coder = tfidf if (folder / f"{tfidf.FILE}.npz").exists() else two_tower
+    ranker = CatBoostClassifier()
+    ranker.load_model(str(folder / RANKER_FILE))
+    return Fitted(
+        arm=described["arm"],
+        encoder=coder.load(folder),
+        centroids=np.load(folder / "centroids.npy"),
+        collaborative=collaborative.load(folder),
+        categories=described["categories"],
+        ranker=ranker,
+        order=described["order"],
+    )
+
+
+def _source_order(
+    found: Candidates, context: Context, users: pd.DataFrame, order: str
+) -> Matrix:
+    """Return scores that put the candidates into one source's order, or a random one.
+
+    What the source did not propose follows by popularity.
+    """
+    if order == RANDOM:
+        # Splitmix64 of user and post: the same list whenever it is asked for.
+        key = users["user_id"].to_numpy(np.uint64)[:, None] * np.uint64(0x9E3779B97F4A7C15)
+        key = key + context.post_ids[np.maximum(found.post, 0)].astype(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+        return ((key >> np.uint64(40)).astype(np.float64) / 2**24).astype(np.float32)
+    given = found.rank[:, :, SOURCES.index(order)].astype(np.float32)
+    popular = np.empty(len(context.post_ids), np.float32)
+    which = order if order in ("popular_30d", "popular_all") else "popular_7d"
+    popular[context.orders()[which]] = np.arange(len(context.post_ids))
+    behind = 300 + popular[np.maximum(found.post, 0)]
+    return np.asarray(-np.where(given > 0, given, behind), np.float32)
+
+
+def _on_posts(history: History, post_ids: NDArray[np.int64]) -> History:
+    """Return the history with places among other posts; events of posts not there are dropped."""
+    place, there = places(post_ids, history.posts)
+    kept = history.where(there[history.post])
+    return History(
+        kept.users,
+        post_ids,
+        kept.starts,
+        place[kept.post].astype(np.int32),
+        kept.day,
+        kept.hour,
+        kept.action,
+        kept.known_from,
+        kept.known_to,
+    )
+
+
+def places(
+    new: NDArray[np.int64], old: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return each old id's place among the sorted new ones, and whether it is there."""
+    place = np.minimum(np.searchsorted(new, old), max(len(new) - 1, 0))
+    return place, (new[place] == old if len(new) else np.zeros(len(old), np.bool_))
+
+
+def first_likes(history: History) -> NDArray[np.bool_]:
+    """Return which events are the first like of their user and post."""
+    liked = np.flatnonzero((history.action & LIKE) > 0)
+    pair = history.user[liked].astype(np.int64) * len(history.posts) + history.post[liked]
+    chosen = np.zeros(len(history.post), np.bool_)
+    chosen[liked[np.unique(pair, return_index=True)[1]]] = True
+    return chosen

@@ -1,0 +1,245 @@
+"""The test's text encoder: a two-tower model of who likes which words, trained on our own likes.
+
+The text tower takes the mean of its words' vectors through one layer, so that a post has a place
+before anybody saw it; the user tower is linear in the mean of the posts that a user liked, of
+those viewed and not liked, and in what is known of the user. Their product, scaled, is trained to
+tell liked views from others (Yi et al. 2019, with observed views in place of sampled ones). Both
+are small enough that numpy serves them: only training needs TensorFlow.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jobs.feed_recommendation.history import LIKE, VIEW, History
+from jobs.feed_recommendation.text import BUCKETS, hashed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+DIMENSIONS = 32
+WORD_DIMENSIONS = 48
+TRAITS = 128
+RECENT = 20
+# The last days before the cutoff are trained on, in slices, each with the history before it.
+SLICE_DAYS, SLICES = 7, 2
+EPOCHS = 4
+BATCH = 8192
+MAX_VIEWS = 1_000_000
+LEARNING_RATE = 5e-3
+SEED = 7
+FILE = "two_tower.npz"
+CATEGORIES = ("city", "country", "exp_group", "gender", "os", "source", "segment")
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TwoTower:
+    """The weights of both towers, by name (see `_initial`)."""
+
+    weights: dict[str, Matrix]
+
+    def embed(self, texts: Sequence[str]) -> Matrix:
+        """Return one row of length 1 for each text."""
+        buckets, starts = hashed(texts)
+        if not texts:
+            return np.zeros((0, DIMENSIONS), np.float32)
+        summed = np.add.reduceat(self.weights["word"][buckets], starts[:-1], axis=0)
+        mean = summed / np.diff(starts)[:, None]
+        found = np.tanh(mean @ self.weights["text"] + self.weights["text_bias"])
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+    def users(self, liked: Matrix, passed: Matrix, traits: Matrix) -> Matrix:
+        """Return users' vectors; their product with a post's is its log-odds but for constants.
+
+        Args:
+            liked: mean vector of each user's last liked posts, zeros without one.
+            passed: mean vector of the last ones viewed and not liked.
+            traits: see `traits`.
+        """
+        found = liked @ self.weights["liked"] + passed @ self.weights["passed"]
+        return np.asarray(found + traits @ self.weights["traits"], np.float32)
+
+
+def traits(users: pd.DataFrame) -> Matrix:
+    """Return what is known of each user as TRAITS zeros and ones, by hashed category."""
+    found = np.zeros((len(users), TRAITS), np.float32)
+    for name in CATEGORIES:
+        codes, values = pd.factorize(users[name].astype(str))
+        places = np.array([crc32(f"{name}={value}".encode()) % TRAITS for value in values])
+        found[np.arange(len(users)), places[codes]] = 1
+    return found
+
+
+def recent(history: History, liked: bool) -> NDArray[np.int32]:
+    """Return the places of each user's last RECENT posts, liked or passed; -1 where no more."""
+    chosen = (history.action & LIKE) > 0
+    if not liked:
+        chosen = ~chosen & ((history.action & VIEW) > 0)
+    part = history.where(chosen)
+    counts = np.diff(part.starts)
+    found = np.full((len(part.users), RECENT), -1, np.int32)
+    from_end = np.repeat(part.starts[1:], counts) - 1 - np.arange(len(part.post))
+    kept = from_end < RECENT
+    found[part.user[kept], from_end[kept]] = part.post[kept]
+    return found
+
+
+def mean_of(vectors: Matrix, posts: NDArray[np.int32]) -> Matrix:
+    """Return the mean of the vectors at each row's places; -1 is none, and zeros where all are."""
+    known = posts >= 0
+    summed = np.einsum("urd,ur->ud", vectors[posts], known.astype(np.float32))
+    return np.asarray(summed / np.maximum(known.sum(1), 1)[:, None], np.float32)
+
+
+def fit(texts: Sequence[str], users: pd.DataFrame, history: History, last_day: int) -> TwoTower:
+    """Train both towers on the views of the last days.
+
+    Args:
+        texts: of the posts, in the order of ``history.posts``.
+        users: rows of users.sql, in the order of ``history.users``.
+        history: what happened up to ``last_day``, a day's number; nothing later is looked at.
+        last_day: the last day to learn from.
+
+    Returns:
+        The towers; with too few views they stay as they were drawn, which is a random projection
+        of the words.
+    """
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(SEED)
+    tf.config.experimental.enable_op_determinism()
+    random = np.random.default_rng(SEED)
+    weights = {
+        name: tf.Variable(value, name=name) for name, value in _initial(random).items()
+    }
+    slices = [
+        _slice(history, last_day - SLICE_DAYS * step, random) for step in range(SLICES)
+    ]
+    if sum(len(rows[0]) for *_, rows in slices):
+        _train(tf, weights, hashed(texts), traits(users), slices, random)
+    served = ("word", "text", "text_bias", "liked", "passed", "traits")
+    return TwoTower({name: weights[name].numpy() for name in served})
+
+
+def save(towers: TwoTower, folder: Path) -> None:
+    """Write the towers into ``folder``."""
+    np.savez(folder / FILE, **towers.weights)  # type: ignore[arg-type]
+
+
+def load(folder: Path) -> TwoTower:
+    """Return the towers that `save` wrote."""
+    with np.load(folder / FILE) as arrays:
+        return TwoTower(dict(arrays))
+
+
+def _initial(random: np.random.Generator) -> dict[str, Matrix]:
+    """Return the weights before training; the biases and the scale serve training only."""
+    shapes = {
+        "word": (BUCKETS, WORD_DIMENSIONS),
+        "text": (WORD_DIMENSIONS, DIMENSIONS),
+        "traits": (TRAITS, DIMENSIONS),
+    }
+    drawn = {
+        name: random.normal(0, 1 / np.sqrt(shape[1]), shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    drawn["traits"] *= 0.1
+    return drawn | {
+        "text_bias": np.zeros(DIMENSIONS, np.float32),
+        "liked": 2 * np.eye(DIMENSIONS, dtype=np.float32),
+        "passed": -np.eye(DIMENSIONS, dtype=np.float32),
+        "quality": np.zeros((DIMENSIONS, 1), np.float32),
+        "warm": np.zeros((TRAITS, 1), np.float32),
+        "bias": np.array([-2.0], np.float32),
+    }
+
+
+def _slice(
+    history: History, last_day: int, random: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[NDArray[Any], ...]]:
+    """Return one slice of days: liked and passed posts before it, and its views.
+
+    The views are user, post and label; where there are too many, a random part of them.
+    """
+    first_day = last_day - SLICE_DAYS + 1
+    before = history.where(history.day < first_day)
+    seen = (history.day >= first_day) & (history.day <= last_day) & (history.action & VIEW > 0)
+    rows = np.flatnonzero(seen)
+    if len(rows) > MAX_VIEWS // SLICES:
+        rows = np.sort(random.choice(rows, MAX_VIEWS // SLICES, replace=False))
+    label = ((history.action[rows] & LIKE) > 0).astype(np.float32)
+    return (
+        recent(before, liked=True),
+        recent(before, liked=False),
+        (history.user[rows], history.post[rows], label),
+    )
+
+
+def _batches(
+    slices: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], tuple[NDArray[Any], ...]]],
+    random: np.random.Generator,
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield liked, passed, user, post and label of each batch; a slice's batches share it."""
+    for liked, passed, (user, post, label) in slices:
+        order = random.permutation(len(user))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            yield liked[user[rows]], passed[user[rows]], user[rows], post[rows], label[rows]
+
+
+def _train(
+    tf: Any,
+    weights: dict[str, "tf.Variable"],
+    tokens: tuple[NDArray[np.int32], NDArray[np.int64]],
+    known: Matrix,
+    slices: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], tuple[NDArray[Any], ...]]],
+    random: np.random.Generator,
+) -> None:
+    """Change the weights so that the product of the towers tells liked views from others."""
+    buckets, starts = tokens
+    text_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
+
+    def mean(vectors: Any, posts: Any) -> Any:
+        present = tf.cast(posts >= 0, tf.float32)
+        taken = tf.gather(vectors, tf.maximum(posts, 0)) * present[:, :, None]
+        count = tf.maximum(tf.reduce_sum(present, 1, keepdims=True), 1)
+        return tf.reduce_sum(taken, 1) / count
+
+    @tf.function(reduce_retracing=True)
+    def step(liked: Any, passed: Any, traits: Any, post: Any, label: Any) -> Any:
+        with tf.GradientTape() as tape:
+            taken = tf.gather(weights["word"], buckets)
+            pooled = tf.math.segment_mean(taken, text_of)
+            vectors = tf.tanh(pooled @ weights["text"] + weights["text_bias"])
+            vectors = tf.math.l2_normalize(vectors, axis=1, epsilon=1e-12)
+            user = mean(vectors, liked) @ weights["liked"]
+            user += mean(vectors, passed) @ weights["passed"] + traits @ weights["traits"]
+            place = tf.gather(vectors, post)
+            odds = tf.reduce_sum(user * place, 1) + (place @ weights["quality"])[:, 0]
+            odds += (traits @ weights["warm"])[:, 0] + weights["bias"]
+            loss = tf.reduce_mean(
+                tf.nn.sigmoid_cross_entropy_with_logits(labels=label, logits=odds)
+            )
+        variables = list(weights.values())
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    for _ in range(EPOCHS):
+        for liked, passed, user, post, label in _batches(slices, random):
+            step(
+                tf.constant(liked),
+                tf.constant(passed),
+                tf.constant(known[user]),
+                tf.constant(post),
+                tf.constant(label),
+            )

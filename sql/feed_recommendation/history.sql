@@ -1,0 +1,28 @@
+-- feed_recommendation history: who saw and liked what
+-- Grain:         one row per user_id, event_day and version; ordered by user_id and event_day
+-- Inputs:        feature.user_post_day
+-- Output:        user_id, event_day, known_from, known_to, post_ids, hours, actions
+-- Point in time: days before as_of; versions that held at some time from first_cutoff to as_of,
+--                and the reader asks each for its known_from and known_to
+-- Parameters:    as_of date, first_cutoff date, first_day date, shard integer, shards integer
+select
+    user_id,
+    event_day,
+    known_from,
+    least(known_to, date '9999-12-31') as known_to,
+    post_ids,
+    hours,
+    actions
+from feature.user_post_day
+where
+    event_day >= cast(:first_day as date)
+    and event_day < cast(:as_of as date)
+    and known_from <= cast(:as_of as date)
+    and known_to > cast(:first_cutoff as date)
+    and (
+        cast(:shards as integer) = 1
+        or mod(abs(hashint8(user_id)::bigint), cast(:shards as integer)) = cast(:shard as integer)
+    )
+order by
+    user_id,
+    event_day
