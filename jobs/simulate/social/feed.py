@@ -20,8 +20,8 @@ from jobs.simulate.clock import (
     take,
 )
 from jobs.simulate.social.likes import chance, logit
-from jobs.simulate.social.lists import Lists, Seen, part_of, serve
-from jobs.simulate.social.policy import choose, policy
+from jobs.simulate.social.lists import Lists, part_of, serve
+from jobs.simulate.social.policy import any_older, choose, policy
 from jobs.simulate.social.world import (
     BASE_POLICY,
     CITY_OFFSET,
@@ -41,6 +41,8 @@ WEEK = np.array([0.97, 0.95, 0.95, 0.97, 1.02, 1.08, 1.06])
 MORE_VIEWS = 3.0  # mean of the views of a session after its first
 AT_OWN_HOURS, HOURS_SD = 0.75, 2.2
 GAP_LEAST_S, GAP_MEAN_S = 3, 20
+PASSED = 0.1  # of a view's time goes to a post that is served and not viewed
+NOTICED_US = 500_000  # from a request to the view of its first post
 FROM_BASE = 0.2  # of the views of a user who has lists come from search, friends and the like
 LIKE_LEAST_S, LIKE_MEAN_S, LIKE_MOST_S = 2, 30, 280
 # chance of the rare actions after a view, and how the post's factors move their logits
@@ -59,14 +61,14 @@ class Day(NamedTuple):
     impressions: pd.DataFrame
 
 
-def play(world: World, day: int, found: Lists | None, seen: Seen) -> Day:
+def play(world: World, day: int, found: Lists | None = None, seen: Array | None = None) -> Day:
     """Return all events of the sessions that begin on a day.
 
     Args:
         world: planned for the day.
         day: its number.
         found: our lists; a user without one for the hour sees the base policy.
-        seen: what users viewed before, asked for those who are served a list.
+        seen: what users viewed on earlier days (see ``lists.no_bits``); goes with ``found``.
 
     Raises:
         ValueError: if the world is not planned for the day.
@@ -78,16 +80,16 @@ def play(world: World, day: int, found: Lists | None, seen: Seen) -> Day:
         )
     sessions = _sessions(world, day)
     slots = None
-    if found is not None:
+    if found is not None and seen is not None:
         sessions, slots = _listed(world, day, sessions, found, seen)
     views = _base_views(world, day, sessions)
     if slots is not None:
-        views = concatenate([views, _list_views(world, day, sessions, slots)])
-    # a post is viewed once a day; the first view of it stays
-    order = np.lexsort((views["at"], views["user"] * len(world.published) + views["post"]))
-    key = (views["user"] * len(world.published) + views["post"])[order]
-    first = np.concatenate([[True], key[1:] != key[:-1]]) if len(key) else key > 0
-    views = take(views, np.sort(order[first]))
+        viewed = take(slots, slots["viewed"])
+        user = sessions["user"][viewed["session"]]
+        listed = {"user": user, "post": viewed["post"], "at": viewed["at"] + NOTICED_US}
+        views = concatenate([views, listed])
+    # a post is viewed once a day; the first view drawn stays
+    views = take(views, _first(world, views["user"], views["post"]))
     impressions = no_impressions()
     if slots is not None and found is not None:
         impressions = _impressions(sessions, slots, found)
@@ -118,7 +120,7 @@ def _sessions(world: World, day: int) -> Columns:
 
 
 def _listed(
-    world: World, day: int, sessions: Columns, found: Lists, seen: Seen
+    world: World, day: int, sessions: Columns, found: Lists, seen: Array
 ) -> tuple[Columns, Columns]:
     """Return the sessions with what is left to the base policy, and the slots served of lists."""
     rng = stream(world.seed, LISTS, day)
@@ -130,8 +132,15 @@ def _listed(
     asking = {"user": sessions["user"][has], "row": row[has]}
     asking["wanted"] = (sessions["wanted"] - other)[has]
     gone = np.flatnonzero((world.removed <= day) | (world.published >= day * DAY_US))
-    slots = serve(rng, world, found, asking, gone, seen)
+    slots, left = serve(rng, world, found, asking, gone, seen)
+    # who has seen all of the list is left to the base policy
+    none = has[~left]
+    other[none] = sessions["wanted"][none]
     slots["session"] = has[slots["session"]]
+    gaps = _gaps(rng, slots["session"], np.where(slots["viewed"], 1.0, PASSED))
+    slots["at"] = sessions["at"][slots["session"]] + gaps
+    # what would be after midnight is not asked for any more
+    slots = take(slots, slots["at"] < (day + 1) * DAY_US)
     return {**sessions, "wanted": other, "part": part}, slots
 
 
@@ -139,49 +148,49 @@ def _base_views(world: World, day: int, sessions: Columns) -> Columns:
     """Return the base policy's views: user, post, at."""
     rng = stream(world.seed, BASE_POLICY, day)
     session = np.repeat(np.arange(len(sessions["user"])), sessions["wanted"])
-    at = sessions["at"][session] + _gaps(rng, session)
-    session, at = _today(session, at, day)
-    user = sessions["user"][session]
-    return {"user": user, "post": choose(rng, world, policy(world, day), user, at), "at": at}
+    at = sessions["at"][session] + _gaps(rng, session, 1.0)
+    today = at < (day + 1) * DAY_US  # a session stops at midnight
+    at, user = at[today], sessions["user"][session[today]]
+    rules = policy(world, day)
+    post = choose(rng, world, rules, user, at)
+    # who has seen what has its turn is shown any other post
+    again = ~_first(world, user, post)
+    post[again] = any_older(rules, rng.random(int(again.sum())))
+    return {"user": user, "post": post, "at": at}
 
 
-def _list_views(world: World, day: int, sessions: Columns, slots: Columns) -> Columns:
-    """Return the views of posts served from lists: user, post, at."""
-    rng = stream(world.seed, LISTS, -day)
-    viewed = take(slots, slots["viewed"])
-    at = sessions["at"][viewed["session"]] + _gaps(rng, viewed["session"])
-    place, at = _today(np.arange(len(at)), at, day)
-    session = viewed["session"][place]
-    return {"user": sessions["user"][session], "post": viewed["post"][place], "at": at}
+def _first(world: World, user: Array, post: Array) -> Array:
+    """Return whether each pair of user and post is the first such one."""
+    key = user * len(world.published) + post
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.ones(len(key), dtype=bool)
+    first[order[1:]] = key[1:] != key[:-1]
+    return first
 
 
-def _gaps(rng: np.random.Generator, session: Array) -> Array:
-    """Return the time since each session's start, of views in order of sessions."""
+def _gaps(rng: np.random.Generator, session: Array, usual: Array | float) -> Array:
+    """Return the time since each session's start, of posts in order of sessions.
+
+    ``usual`` is how long each post is looked at, 1 is a view.
+    """
     gap = GAP_LEAST_S + GAP_MEAN_S * rng.standard_exponential(len(session), dtype=np.float32)
-    total = np.cumsum((gap * 1e6).astype(np.int64))
+    total = np.cumsum((gap * usual * 1e6).astype(np.int64))
     if not len(total):
         return total
+    total = np.concatenate([[0], total[:-1]])
     begins = np.concatenate([[True], session[1:] != session[:-1]])
     start = np.maximum.accumulate(np.where(begins, np.arange(len(session)), 0))
     return np.asarray(total - total[start])
-
-
-def _today(rows: Array, at: Array, day: int) -> tuple[Array, Array]:
-    """Return what is before the day's end; a session stops at midnight."""
-    inside = at < (day + 1) * DAY_US
-    return rows[inside], at[inside]
 
 
 def _impressions(sessions: Columns, slots: Columns, found: Lists) -> pd.DataFrame:
     """Return the requests answered from lists, one row each."""
     if not len(slots["session"]):
         return no_impressions()
-    begins = slots["position"] == 1
-    first = np.flatnonzero(begins)
-    session = slots["session"][first]
     # the later requests of a session follow when the earlier posts were scrolled past
-    wait = slots["request"][first] * 60_000_000
-    at = sessions["at"][session] + wait
+    first = np.flatnonzero(slots["position"] == 1)
+    session, at = slots["session"][first], slots["at"][first]
     ids, positions = FIRST_POST_ID + slots["post"], slots["position"].astype(np.int16)
     return pd.DataFrame(
         {

@@ -17,7 +17,7 @@ from jobs.simulate.clock import DAY_US, Array, Columns, day_date, day_number, ta
 from jobs.simulate.codes import NULL
 from jobs.simulate.social import texts
 from jobs.simulate.social.feed import ACTIONS, Day, no_impressions, play
-from jobs.simulate.social.lists import lists
+from jobs.simulate.social.lists import add_views, lists, no_bits
 from jobs.simulate.social.plan import plan
 from jobs.simulate.social.rows import feed_rows
 from jobs.simulate.social.users import age_on, birthdays, moves
@@ -33,13 +33,14 @@ from jobs.simulate.social.world import (
     World,
     born_by,
 )
-from jobs.warehouse import driver, execute, named, rows, sql_file
+from jobs.warehouse import driver, execute, read_blocks, rows
 
 # the demo's feed
 USERS = 6_000
 HISTORY_DAYS = 90
 SEED = 7
 
+SEEN_ROWS = 500_000  # read at once
 TABLES = ("user_data", "post_text_df", "post_image", "feed_data")
 RECORDS = ("social_world", "social_played", "social_pending")
 INDEX = "create index if not exists feed_data_timestamp on feed_data (timestamp)"
@@ -91,7 +92,7 @@ def simulate(
     written = 0
     for number in range(day_number(first), day_number(end)):
         with engine.begin() as connection:
-            written += _write(connection, planned, number, play(planned, number, None, _nothing))
+            written += _write(connection, planned, number, play(planned, number))
         report(day_date(number), written)
     with engine.begin() as connection:
         connection.execute(text(INDEX))
@@ -135,12 +136,8 @@ def play_day(
     planned = plan(seed, users, start, (day - start).days + 1)
     number = day_number(day)
     found = None if served is None else lists(planned, served)
-    with engine.connect() as reading:
-
-        def seen(who: Array) -> tuple[Array, Array]:
-            return _seen(reading, planned, day, who)
-
-        played = play(planned, number, found, seen)
+    seen = None if served is None else _seen(engine, planned, day)
+    played = play(planned, number, found, seen)
     with engine.begin() as connection:
         return _write(connection, planned, number, played), played.impressions
 
@@ -197,21 +194,12 @@ def _next_day(engine: Engine) -> date:
     return day
 
 
-def _nothing(who: Array) -> tuple[Array, Array]:
-    """Return that no user has viewed anything."""
-    none = np.zeros(0, dtype=np.int64)
-    return none, none
-
-
-def _seen(connection: Connection, planned: World, day: date, who: Array) -> tuple[Array, Array]:
-    """Return the posts that users at places ``who`` (ascending) viewed before a day."""
-    with driver(connection).cursor() as cursor:
-        statement = named(sql_file("simulate/social_seen.sql"))
-        cursor.execute(statement, {"users": (FIRST_USER_ID + who).tolist(), "day": day})
-        found = np.array(cursor.fetchall(), dtype=np.int64).reshape(-1, 2)
-    post = found[:, 1] - FIRST_POST_ID
-    known = (post >= 0) & (post < len(planned.published))
-    return np.searchsorted(who, found[known, 0] - FIRST_USER_ID), post[known]
+def _seen(engine: Engine, planned: World, day: date) -> Array:
+    """Return which posts each user viewed before a day, as ``lists.no_bits`` does."""
+    bits = no_bits(planned)
+    for block in read_blocks(engine, "simulate/social_seen.sql", SEEN_ROWS, day=day):
+        add_views(bits, planned, block["user_id"].to_numpy(), block["post_id"].to_numpy())
+    return bits
 
 
 def _write(connection: Connection, planned: World, number: int, played: Day) -> int:

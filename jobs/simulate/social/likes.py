@@ -6,10 +6,10 @@ from jobs.simulate.clock import DAY_US, Array
 from jobs.simulate.social.words import TOPICS
 from jobs.simulate.social.world import CITY_OFFSET, DIMENSIONS, World, born_by
 
-BASE = -3.02  # the logit of a usual view's like, of an old post
-TOPIC_WEIGHT, FACTOR_WEIGHT = 0.40, 0.48
+BASE = -2.93  # the logit of a usual view's like, of an old post
+TOPIC_WEIGHT, FACTOR_WEIGHT = 0.44, 0.56
 # A new post's logit is higher by the sum of these; each part of it fades at its own pace.
-FRESH, FRESH_DAYS = np.array([0.7, 0.6]), np.array([3.0, 25.0])
+FRESH, FRESH_DAYS = np.array([0.55, 0.55]), np.array([3.0, 25.0])
 # When each topic is liked most: the local hour, and how much more at weekends.
 TOPIC_HOUR = np.array([9.0, 21.0, 23.0, 21.5, 8.5, 13.0, 19.0, 11.0, 17.0])
 HOUR_WEIGHT = 0.35

@@ -19,8 +19,8 @@ SHARE = np.array([0.40, 0.20, 0.10, 0.30])
 POPULAR_POWER, FOLLOWED_POWER = 2.5, 1.0  # of a post's planted odds of a like
 FOLLOW_POWER = 0.9  # how much more often a liked topic is followed
 NEW_DAYS = 3
-CYCLE_DAYS = 14  # at most; a small world has fewer
-POSTS_A_TURN = 25
+CYCLE_DAYS = 28
+POSTS_A_TURN = 30  # at least; a small world has fewer turns, and more views are repeated
 
 
 class Policy(NamedTuple):
@@ -37,8 +37,9 @@ class Policy(NamedTuple):
 def policy(world: World, day: int) -> Policy:
     """Return the base policy of a day."""
     post = there(world, day)
-    turns = int(np.clip(len(post) // POSTS_A_TURN, 1, CYCLE_DAYS))
-    cycle = day // CYCLE_DAYS
+    cycle = (day - world.start) // CYCLE_DAYS
+    before = there(world, world.start + cycle * CYCLE_DAYS - 1)
+    turns = int(np.clip(len(before) // POSTS_A_TURN, 1, CYCLE_DAYS))
     key = mix(mix(post.astype(np.uint64)) ^ np.uint64(cycle * 1_000_003 + world.seed))
     turn = (key % np.uint64(turns)).astype(np.int64)
     place = turn * len(TOPICS) + world.topic[post]
@@ -81,9 +82,14 @@ def choose(rng: np.random.Generator, world: World, rules: Policy, user: Array, a
     again = rng.random(len(absent))
     post[absent] = _draw(rules, rules.before, low, high, again)
     absent, again = absent[post[absent] < 0], again[post[absent] < 0]
-    everything = np.full(len(absent), len(rules.post))
-    post[absent] = _draw(rules, rules.before, 0 * everything, everything, again)
+    post[absent] = any_older(rules, again)
     return post
+
+
+def any_older(rules: Policy, uniform: Array) -> Array:
+    """Return posts published before the day, each as likely as any other."""
+    everything = np.full(len(uniform), len(rules.post))
+    return _draw(rules, rules.before, 0 * everything, everything, uniform)
 
 
 def _followed(rng: np.random.Generator, world: World, user: Array) -> Array:

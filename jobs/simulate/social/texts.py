@@ -10,14 +10,15 @@ from jobs.simulate.social.words import (
     FACTOR_STEMS,
     FUNCTION_WORDS,
     GENERAL_STEMS,
+    RUSSIAN,
     TOPIC_STEMS,
 )
 from jobs.simulate.social.world import TEXTS, World
 
 # shares of a text's words; the rest are function words
-TOPIC_WORDS, FACTOR_WORDS, GENERAL_WORDS = 0.13, 0.17, 0.25
+TOPIC_WORDS, FACTOR_WORDS, GENERAL_WORDS = 0.13, 0.19, 0.25
 OTHER_TOPIC = 0.15  # of the topic words are of any topic
-LEAN = 1.3  # a word of a pole is exp(LEAN) times as likely for each unit of the factor
+LEAN = 1.4  # a word of a pole is exp(LEAN) times as likely for each unit of the factor
 SENTENCE_WORDS = 11
 EDIT_WORDS = (2, 20)
 EDIT_SIGN = ("Обновлено:", "Update:")
@@ -39,7 +40,8 @@ def _write(world: World, post: int, rng: np.random.Generator, language: int, wor
     function, general, topics, poles = _vocabulary(language)
     kind = rng.random(words)
     draw = rng.random(words)
-    ending = rng.integers(0, len(ENDINGS[language]), words)
+    # the first ending of the list is the most frequent
+    ending = (len(ENDINGS[language]) * rng.random(words) ** 2).astype(np.int64)
     any_topic = rng.integers(0, len(topics), words)
     topic = np.where(rng.random(words) < OTHER_TOPIC, any_topic, int(world.topic[post]))
     lean = LEAN * world.factors[post].astype(float)
@@ -50,11 +52,11 @@ def _write(world: World, post: int, rng: np.random.Generator, language: int, wor
     begins = True
     for place in range(words):
         if kind[place] < FACTOR_WORDS:
-            word = _one(poles[pole[place]], draw[place]) + ENDINGS[language][ending[place]]
+            word = _form(_one(poles[pole[place]], draw[place]), language, ending[place])
         elif kind[place] < FACTOR_WORDS + TOPIC_WORDS:
-            word = _one(topics[topic[place]], draw[place]) + ENDINGS[language][ending[place]]
+            word = _form(_one(topics[topic[place]], draw[place]), language, ending[place])
         elif kind[place] < FACTOR_WORDS + TOPIC_WORDS + GENERAL_WORDS:
-            word = _one(general, draw[place]) + ENDINGS[language][ending[place]]
+            word = _form(_one(general, draw[place]), language, ending[place])
         else:
             # as in any language, the first words of the list are the most frequent
             word = function[int(len(function) * draw[place] ** 2)]
@@ -67,6 +69,16 @@ def _write(world: World, post: int, rng: np.random.Generator, language: int, wor
 
 def _one(stems: tuple[str, ...], draw: float) -> str:
     return stems[int(len(stems) * draw)]
+
+
+def _form(stem: str, language: int, ending: int) -> str:
+    """Return a stem with one of its language's endings, if it takes it."""
+    added = ENDINGS[language][ending]
+    if language == RUSSIAN:
+        return stem if stem[-1] in "аеийоуыэюяь" else stem + added
+    if added in ("ed", "ing") and stem[-1] == "e":
+        return stem[:-1] + added
+    return stem[:-1] + "ies" if added == "s" and stem[-1] == "y" else stem + added
 
 
 @cache

@@ -21,8 +21,8 @@ from jobs.simulate.social.world import (
 )
 
 # Sessions a day follow a power law: the chance of more than r is (LEAST / r) ** POWER.
-POWER = 1.35
-LEAST_SESSIONS, MOST_SESSIONS = 0.66, 9.0
+POWER = 1.25
+LEAST_SESSIONS, MOST_SESSIONS = 0.48, 6.0
 GENEROUS_SD = 0.4
 DEMOGRAPHIC = 0.3  # of the variance of taste is explained by what user_data says
 PEAKS = np.array([8.0, 13.0, 19.5, 22.5])  # local hours of four kinds of people
