@@ -92,8 +92,21 @@ def quarantine(
     columns: list[str],
     max_share: float,
     max_rows: int,
+    key: str,
 ) -> int:
     """Move the rows of staging.``name`` that break a rule to quarantine.``table``.
+
+    Args:
+        warehouse: where the rows are.
+        name: the staging table.
+        table: what messages call the rows, and quarantine's table.
+        as_of: the run.
+        rules: SQL conditions by name, each true of a row (called ``staged``) that breaks it;
+            {batch} stands for the staging table.
+        columns: columns to keep.
+        max_share: share of the rows that may be moved.
+        max_rows: so many may be moved in any case.
+        key: column of whom or what the rows are about, for the message.
 
     Returns:
         Rows moved, each with the names of all the rules it broke; a warning in the log says which.
@@ -104,7 +117,9 @@ def quarantine(
     """
     staged, refused = sql.Identifier("staging", name), sql.Identifier("quarantine", table)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    conditions = {rule: sql.SQL(condition) for rule, condition in rules.items()}
+    conditions = {
+        rule: sql.SQL(condition).format(batch=staged) for rule, condition in rules.items()
+    }
     broken = sql.SQL(" or ").join(sql.SQL("({})").format(each) for each in conditions.values())
     reasons = sql.SQL(", ").join(
         sql.SQL("case when {} then {} end").format(condition, sql.Literal(rule))
@@ -113,7 +128,9 @@ def quarantine(
     with warehouse.begin() as connection:
         postgres = driver(connection)
         counted = postgres.execute(
-            sql.SQL("select count(*) filter (where {}), count(*) from {}").format(broken, staged)
+            sql.SQL("select count(*) filter (where {}), count(*) from {} as staged").format(
+                broken, staged
+            )
         ).fetchone()
         assert counted is not None
         offenders, rows = counted
@@ -121,14 +138,16 @@ def quarantine(
             return 0
         by_reason = postgres.execute(
             sql.SQL(
-                "select reason, count(*), (array_agg(client_id order by client_id)"
-                " filter (where client_id is not null))[:3]"
-                " from (select client_id, unnest(array_remove(array[{}], null)) as reason"
-                " from {} where {}) as broken group by reason order by 2 desc, 1"
-            ).format(reasons, staged, broken)
+                "select reason, count(*), (array_agg({key} order by {key})"
+                " filter (where {key} is not null))[:3]"
+                " from (select {key}, unnest(array_remove(array[{reasons}], null)) as reason"
+                " from {staged} as staged where {broken}) as broken"
+                " group by reason order by 2 desc, 1"
+            ).format(key=sql.Identifier(key), reasons=reasons, staged=staged, broken=broken)
         ).fetchall()
+        who = f"{key.removesuffix('_id')}s"
         found = ", ".join(
-            f"{count} with {rule}" + (f" (clients {', '.join(map(str, keys))})" if keys else "")
+            f"{count} with {rule}" + (f" ({who} {', '.join(map(str, keys))})" if keys else "")
             for rule, count, keys in by_reason
         )
         if offenders > max(max_share * rows, max_rows):
@@ -143,10 +162,10 @@ def quarantine(
         )  # fmt: skip
         postgres.execute(
             sql.SQL(
-                "with gone as (delete from {staged} where {broken} returning *)"
+                "with gone as (delete from {staged} as staged where {broken} returning staged.*,"
+                " array_remove(array[{reasons}], null) as reasons)"
                 " insert into {refused} ({names}, copies, event_day, as_of, reasons)"
-                " select {names}, copies, event_day, {as_of}, array_remove(array[{reasons}], null)"
-                " from gone"
+                " select {names}, copies, event_day, {as_of}, reasons from gone"
             ).format(
                 staged=staged,
                 broken=broken,

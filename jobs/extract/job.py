@@ -7,47 +7,38 @@ from datetime import date, timedelta
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
-from jobs.extract import staging
+from jobs.extract import staging, versions
 from jobs.extract.profile import profile
 from jobs.extract.source import (
     EmptyDay,
     check_columns,
     check_over,
     copy_days,
+    count_rows,
     open_source,
     raw_columns,
     signatures,
 )
+from jobs.extract.tables import SHOP as SHOP
+from jobs.extract.tables import SOCIAL as SOCIAL
+from jobs.extract.tables import TABLES
 from jobs.warehouse import Postgres, airflow_run_id, driver, execute, named_failures, only_run
 
-# The shop's tables, in the order they are loaded: purchases look up the message they are tied to.
-SHOP = ("apparel_messages", "apparel_purchases", "client_event")
 # Each night compares this many earlier days with the source once more: late and corrected rows.
 RECHECK_DAYS = 3
 ONE_DAY = timedelta(days=1)
 
-AGGREGATES = {
-    "apparel_messages": "feature/message_day.sql",
-    "apparel_purchases": "feature/purchase_day.sql",
-    "client_event": "feature/event_day.sql",
-}
-TARGETS = {
-    "apparel_messages": "feature.message_day",
-    "apparel_purchases": "feature.purchase_day",
-    "client_event": "feature.event_day",
-}
-# Tables whose rows change what feature.client_life says.
-LIVES = ("apparel_messages", "apparel_purchases")
-KEYS = {
-    "apparel_messages": ("client_id", "message_id", "event"),
-    "apparel_purchases": ("client_id", "date", "price"),
-    "client_event": ("client_id", "event_time", "event_type"),
-}
+# Rows of history that are staged, checked and added up at once: what bounds disk and time.
+CHUNK_ROWS = 5_000_000
 Counts = dict[str, int]
 
 
 class NothingLoaded(LookupError):
     """No day of the table was ever loaded."""
+
+
+class ReferenceNotLoaded(LookupError):
+    """A table that these rows refer to is not loaded as far, so they can't be checked."""
 
 
 class RawDropped(LookupError):
@@ -91,15 +82,20 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
         if _absent(ours, table):
             return counts
         columns = raw_columns(ours, table)
-        known = _newest_signatures(ours, table, day - RECHECK_DAYS * ONE_DAY, day)
+        known = {}
+        if TABLES[table].snapshot:
+            is_loaded = versions.is_past(ours, table, as_of)
+        else:
+            known = _newest_signatures(ours, table, day - RECHECK_DAYS * ONE_DAY, day)
+            is_loaded = day in known
         with open_source(source) as theirs:
             check_over(theirs, table, day)
             check_columns(theirs, table, day, columns)
-            if day not in known:
+            if not is_loaded:
                 name = staging.name_of(table, as_of, "new")
                 staged = staging.create(ours, table, name, known_from=as_of)
                 counts["copied"] = copy_days(theirs, ours, table, name, day, day, columns)
-                counts["copied"] -= staging.drop_forgotten(ours, staged)
+                counts["copied"] -= staging.drop_forgotten(ours, staged, columns)
                 counts["duplicates"] = staging.drop_duplicates(ours, name, columns)
                 counts["copied"] -= counts["duplicates"]
                 counts["copied"] -= staging.drop_refused_before(ours, staged, table, columns)
@@ -129,7 +125,7 @@ def check_table(warehouse: Engine, table: str, as_of: date) -> Counts:
         }
     return {
         "quarantined": sum(
-            _check(warehouse, table, as_of, name, as_of - ONE_DAY, whole=part == "new")
+            _check(warehouse, table, as_of, name, as_of - ONE_DAY, as_of - ONE_DAY, part == "late")
             for part, name in parts.items()
         )
     }
@@ -150,21 +146,22 @@ def accept_table(warehouse: Engine, table: str, as_of: date) -> Counts:
         ours = driver(connection)
         columns = raw_columns(ours, table)
         if _absent(ours, table):
-            if not ours.execute(
-                "select 1 from ops.load where table_name = %s and event_day = %s", [table, day]
-            ).fetchone():
+            if not _is_loaded(ours, table, day):
                 _record_absent(connection, table, [day])
             return {"loaded": 0, "closed": 0}
         new, seen, late = _staged_names(table, as_of)
+        if TABLES[table].snapshot:
+            return _accept_snapshot(connection, table, new, as_of, columns)
         if staging.exists(ours, new):
             loaded = staging.count_by_day(ours, staging.relation("staging", new))[day]
             # A partition keeps its statistics when it is attached.
             connection.execute(text(f"analyze staging.{new}"))
             staging.attach_day(ours, table, new, day)
-            execute(connection, AGGREGATES[table], first_day=day, last_day=day, known_at=None)
+            _add_up(connection, table, day, day, None)
             _update_lives(connection, table, as_of)
             profile(connection, f"raw.{table}_{day:%Y%m%d}", table, as_of)
-            _record(connection, table, [day], "nightly", as_of, columns, {day: loaded})
+            found = staging.signature(ours, table, day, day, columns)
+            _record(connection, table, [day], "nightly", as_of, found, {day: loaded})
         if staging.exists(ours, seen):
             known_at = max(as_of, _newest_as_of(ours, table))
             added, gone = _accept_changes(
@@ -189,6 +186,7 @@ def load_range(
 
     Every row is known from the day after its event, as if it had been extracted on time. Days
     that are loaded already are left as they are, so an interrupted load goes on where it was.
+    A table kept by version has only its present state: it is known from the first day's end.
 
     Raises:
         DayNotOver: if last_day has not ended.
@@ -199,9 +197,15 @@ def load_range(
         check_over(theirs, ", ".join(tables), last_day)
     for table in tables:
         totals[table] = {"loaded": 0, "quarantined": 0, "duplicates": 0}
-        for first, last in _missing_runs(warehouse, table, first_day, last_day, chunk_days):
+        missing = _missing_runs(warehouse, table, first_day, last_day, chunk_days)
+        if missing:
+            ends = missing[0][0], missing[-1][1]
+            longest = _chunk_days(source, warehouse, table, *ends, chunk_days)
+            missing = _missing_runs(warehouse, table, first_day, last_day, longest)
+        for first, last in missing:
             report(f"{table} {first} to {last}")
-            counts = _load_run(source, warehouse, table, first, last, allow_empty)
+            load_run = _load_versions if TABLES[table].snapshot else _load_run
+            counts = load_run(source, warehouse, table, first, last, allow_empty)
             totals[table] = {name: totals[table][name] + counts[name] for name in counts}
     return totals
 
@@ -225,7 +229,8 @@ def reload(
             known_at = _newest_as_of(ours, table)
             columns = raw_columns(ours, table)
             known = _newest_signatures(ours, table, first_day, last_day)
-            if not known or _absent(ours, table):
+            # Of what is kept by version the source has no past state to compare.
+            if not known or _absent(ours, table) or TABLES[table].snapshot:
                 continue
         with _at_work(warehouse, table, known_at):
             with open_source(source) as theirs, _postgres(warehouse) as ours:
@@ -235,7 +240,7 @@ def reload(
                     continue
                 _stage_changes(theirs, ours, table, known_at, known_at, changed, columns)
             _, seen, late = _staged_names(table, known_at)
-            refused = _check(warehouse, table, known_at, late, last_day, whole=False)
+            refused = _check(warehouse, table, known_at, late, first_day, last_day, late=True)
             with warehouse.begin() as connection:
                 added, gone = _accept_changes(
                     connection, table, (seen, late), known_at, "reload", columns
@@ -266,7 +271,7 @@ def _load_run(
             check_columns(theirs, table, first, columns)
             staged = staging.create(ours, table, name)
             copy_days(theirs, ours, table, name, first, last, columns)
-            staging.drop_forgotten(ours, staged)
+            staging.drop_forgotten(ours, staged, columns)
             duplicates = staging.drop_duplicates(ours, name, columns)
             staging.drop_refused_before(ours, staged, table, columns)
             empty = sorted(set(days) - set(staging.count_by_day(ours, staged)))
@@ -275,7 +280,7 @@ def _load_run(
         # An allowed empty range has nothing to check.
         refused = 0
         if len(empty) < len(days):
-            refused = _check(warehouse, table, as_of, name, last, whole=True)
+            refused = _check(warehouse, table, as_of, name, first, last)
         with warehouse.begin() as connection:
             ours = driver(connection)
             staging.create_partitions(ours, table, days)
@@ -283,12 +288,12 @@ def _load_run(
             loaded = staging.append(ours, table, staged, columns)
             # The planner must know the rows just written, which autovacuum will see only later.
             connection.execute(text(f"analyze raw.{table}"))
-            execute(connection, AGGREGATES[table], first_day=first, last_day=last, known_at=None)
-            connection.execute(text(f"analyze {TARGETS[table]}"))
-            _update_lives(connection, table, first + ONE_DAY)
-            connection.execute(text("analyze feature.client_life"))
+            _add_up(connection, table, first, last, None, analyze=True)
+            if _update_lives(connection, table, first + ONE_DAY):
+                connection.execute(text("analyze feature.client_life"))
             profile(connection, f"staging.{name}", table, as_of)
-            _record(connection, table, days, "range", None, columns, by_day)
+            found = staging.signature(ours, table, first, last, columns)
+            _record(connection, table, days, "range", None, found, by_day)
             staging.drop(ours, name)
     return {"loaded": loaded, "quarantined": refused, "duplicates": duplicates}
 
@@ -315,7 +320,7 @@ def _stage_changes(
     for day in changed:
         copy_days(theirs, ours, table, seen_name, day, day, columns)
     staging.keep_days(ours, seen, changed)
-    staging.drop_forgotten(ours, seen)
+    staging.drop_forgotten(ours, seen, columns)
     staging.drop_duplicates(ours, seen_name, columns)
     late = staging.create(ours, table, late_name, known_from=known_at)
     return staging.keep_added(ours, seen, late, table, columns)
@@ -336,17 +341,24 @@ def _accept_changes(
     closed = staging.close_gone(ours, seen, table, days, known_at, columns)
     added = staging.count_by_day(ours, late)
     staging.append(ours, table, late, columns)
-    execute(connection, AGGREGATES[table], first_day=days[0], last_day=days[-1], known_at=known_at)
+    _add_up(connection, table, days[0], days[-1], known_at)
     _update_lives(connection, table, known_at)
     for day in days:
         profile(connection, f"raw.{table}_{day:%Y%m%d}", table, known_at)
-    _record(connection, table, days, mode, known_at, columns, added, closed)
+    found = staging.signature(ours, table, days[0], days[-1], columns)
+    _record(connection, table, days, mode, known_at, found, added, closed)
     staging.drop(ours, *names)
     return sum(added.values()), sum(closed.values())
 
 
 def _check(
-    warehouse: Engine, table: str, as_of: date, name: str, last_day: date, *, whole: bool
+    warehouse: Engine,
+    table: str,
+    as_of: date,
+    name: str,
+    first_day: date,
+    last_day: date,
+    late: bool = False,
 ) -> int:
     """Run the suite and set offenders aside; return how many rows those were.
 
@@ -356,26 +368,163 @@ def _check(
     from jobs.extract.expectations import (
         MAX_REFUSED_ROWS,
         MAX_REFUSED_SHARE,
+        Load,
         day_suite,
+        follow_suite,
         row_rules,
     )
 
+    about = TABLES[table]
     with named_failures(warehouse, f"check {table} {as_of}"):
         with _postgres(warehouse) as ours:
             columns = list(raw_columns(ours, table))
-        if whole:
-            suite = day_suite(table, columns, last_day)
-            validate(warehouse, "staging", name, suite, table, as_of, KEYS[table])
+            load = Load(
+                table,
+                first_day,
+                last_day,
+                late,
+                _references(ours, table, as_of, late),
+                versions.standing(ours, table) if about.snapshot else 0,
+            )
+        if not late:
+            suite = day_suite(load, columns)
+            validate(warehouse, "staging", name, suite, table, as_of, about.sample)
+        if not late and table == "feed_data":
+            with _postgres(warehouse) as ours:
+                follows = staging.add_follows(ours, name)
+            validate(warehouse, "staging", follows, follow_suite(), table, as_of, about.sample[:3])
+            with _postgres(warehouse) as ours:
+                staging.drop(ours, follows)
         return quarantine(
             warehouse,
             name,
             table,
             as_of,
-            row_rules(table, last_day),
+            row_rules(load),
             columns,
-            MAX_REFUSED_SHARE if whole else 1.0,
+            1.0 if late else MAX_REFUSED_SHARE,
             MAX_REFUSED_ROWS,
+            about.key,
         )
+
+
+def _references(ours: Postgres, table: str, as_of: date, late: bool) -> dict[str, str]:
+    """Return the tables that the rows refer to, by column, less those the owner lacks.
+
+    Raises:
+        ReferenceNotLoaded: if one is not loaded for ``as_of``.
+    """
+    found = {
+        column: other
+        for column, other in TABLES[table].refers_to.items()
+        if not _absent(ours, other)
+    }
+    for other in found.values():
+        if not late and not versions.is_past(ours, other, as_of):
+            raise ReferenceNotLoaded(
+                f"{table} as of {as_of}: {other} is not loaded for that day, so nobody can tell "
+                f"which of its ids are known; first python -m jobs extract --as-of {as_of} "
+                f"--table {other} (of history: the same --from and --to)"
+            )
+    return found
+
+
+def _add_up(
+    connection: Connection,
+    table: str,
+    first_day: date,
+    last_day: date,
+    known_at: date | None,
+    *,
+    analyze: bool = False,
+) -> None:
+    """Bring the daily aggregates of ``table`` up to date with raw."""
+    for name in TABLES[table].features:
+        execute(
+            connection,
+            f"feature/{name}.sql",
+            first_day=first_day,
+            last_day=last_day,
+            known_at=known_at,
+        )
+        if analyze:
+            connection.execute(text(f"analyze feature.{name}"))
+
+
+def _accept_snapshot(
+    connection: Connection, table: str, name: str, as_of: date, columns: dict[str, str]
+) -> Counts:
+    """Write the versions that a staged table changes; without one, record the day as past.
+
+    An older day after a newer one changes nothing, and is recorded for whoever waits for it.
+    """
+    ours, day = driver(connection), as_of - ONE_DAY
+    if staging.exists(ours, name):
+        signature = versions.settle(ours, table, name, as_of, columns)
+        loaded, closed = versions.accept(ours, table, name, as_of, columns)
+        _add_up_versions(connection, table)
+        profile(connection, f"staging.{name}", table, as_of)
+        staging.drop(ours, name)
+    elif _is_loaded(ours, table, day):
+        return {"loaded": 0, "closed": 0}
+    else:
+        loaded = closed = 0
+        signature = versions.known_at(ours, table, as_of, columns)
+    found = {day: signature}
+    _record(connection, table, [day], "nightly", as_of, found, {day: loaded}, {day: closed})
+    return {"loaded": loaded, "closed": closed}
+
+
+def _load_versions(
+    source: Engine, warehouse: Engine, table: str, first: date, last: date, allow_empty: bool
+) -> Counts:
+    """Let the present state of a table that is kept by version stand for days that are missing."""
+    as_of = last + ONE_DAY
+    name = staging.name_of(table, as_of, "range")
+    days = [first + n * ONE_DAY for n in range((last - first).days + 1)]
+    counts = {"loaded": 0, "quarantined": 0, "duplicates": 0}
+    with _at_work(warehouse, table, as_of):
+        with _postgres(warehouse) as ours:
+            columns = raw_columns(ours, table)
+            is_absent, is_past = _absent(ours, table), versions.is_past(ours, table, as_of)
+        if is_absent:
+            with warehouse.begin() as connection:
+                _record_absent(connection, table, days)
+            return counts
+        if not is_past:
+            with open_source(source) as theirs, _postgres(warehouse) as ours:
+                check_columns(theirs, table, first, columns)
+                staged = staging.create(ours, table, name, known_from=first + ONE_DAY)
+                copy_days(theirs, ours, table, name, first, last, columns)
+                staging.drop_forgotten(ours, staged, columns)
+                counts["duplicates"] = staging.drop_duplicates(ours, name, columns)
+                is_empty = not staging.has_rows(ours, staged, last)
+                if is_empty and not allow_empty:
+                    raise EmptyDay(_empty(table, [last]))
+            if not is_empty:
+                counts["quarantined"] = _check(warehouse, table, as_of, name, first, last)
+        with warehouse.begin() as connection:
+            ours = driver(connection)
+            # Days after these may be loaded already: what they knew first is all that is known.
+            versions.reach_back(ours, table, first + ONE_DAY)
+            if is_past:
+                signature = versions.known_at(ours, table, first + ONE_DAY, columns)
+            else:
+                signature = versions.settle(ours, table, name, as_of, columns)
+                counts["loaded"] = versions.begin(ours, table, name, first + ONE_DAY, columns)
+                profile(connection, f"staging.{name}", table, as_of)
+                staging.drop(ours, name)
+            connection.execute(text(f"analyze raw.{table}"))
+            _add_up_versions(connection, table)
+            found = dict.fromkeys(days, signature)
+            _record(connection, table, days, "range", None, found, {first: counts["loaded"]})
+    return counts
+
+
+def _add_up_versions(connection: Connection, table: str) -> None:
+    """Let new posts begin their lives."""
+    if table == "post_text_df":
+        execute(connection, "feature/post_life_extracted.sql")
 
 
 def _changed_days(
@@ -422,6 +571,20 @@ def _newest_as_of(ours: Postgres, table: str) -> date:
     return newest
 
 
+def _chunk_days(
+    source: Engine, warehouse: Engine, table: str, first_day: date, last_day: date, at_most: int
+) -> int:
+    """Return how many days of history are about CHUNK_ROWS, judged by the first and the last."""
+    with _postgres(warehouse) as ours:
+        columns = raw_columns(ours, table)
+        if TABLES[table].snapshot or _absent(ours, table):
+            return at_most
+    with open_source(source) as theirs:
+        check_columns(theirs, table, first_day, columns)
+        most = max(count_rows(theirs, table, day) for day in {first_day, last_day})
+    return max(1, min(at_most, CHUNK_ROWS // max(most, 1)))
+
+
 def _missing_runs(
     warehouse: Engine, table: str, first_day: date, last_day: date, chunk_days: int
 ) -> list[tuple[date, date]]:
@@ -452,12 +615,22 @@ def _record(
     days: list[date],
     mode: str,
     as_of: date | None,
-    columns: dict[str, str],
+    found: dict[date, tuple[int, int, int, int]],
     loaded: dict[date, int],
     closed: dict[date, int] | None = None,
 ) -> None:
-    """Write one ops.load row a day; as_of None means on time, the day after each event day."""
-    found = staging.signature(driver(connection), table, days[0], days[-1], columns)
+    """Write one ops.load row a day; as_of None means on time, the day after each event day.
+
+    Args:
+        connection: in the transaction that loads them.
+        table: under raw.
+        days: event days.
+        mode: as ops.load says it.
+        as_of: from when the rows are known.
+        found: source rows, checksum, distinct rows and rows in quarantine, by day.
+        loaded: rows added, by day.
+        closed: rows taken back, by day.
+    """
     none = (0, 0, 0, 0)
     connection.execute(
         text(
@@ -507,10 +680,22 @@ def _absent(ours: Postgres, table: str) -> bool:
     return found.fetchone() is not None
 
 
-def _update_lives(connection: Connection, table: str, known_from: date) -> None:
-    """Write the lives that changed from ``known_from`` on; one table's load at a time."""
-    if table not in LIVES:
-        return
+def _is_loaded(ours: Postgres, table: str, day: date) -> bool:
+    """Return whether the day has a record, be it of a table that is absent."""
+    found = ours.execute(
+        "select from ops.load where table_name = %s and event_day = %s limit 1", [table, day]
+    )
+    return found.fetchone() is not None
+
+
+def _update_lives(connection: Connection, table: str, known_from: date) -> bool:
+    """Write the lives that changed from ``known_from`` on; one table's load at a time.
+
+    Returns:
+        Whether the table has to do with lives.
+    """
+    if not TABLES[table].lives:
+        return False
     connection.execute(text("select pg_advisory_xact_lock(hashtext('feature.client_life'))"))
     connection.execute(
         text(
@@ -524,6 +709,7 @@ def _update_lives(connection: Connection, table: str, known_from: date) -> None:
     connection.execute(text("analyze life_change"))
     for step in ("clear", "close", "insert"):
         execute(connection, f"feature/client_life_{step}.sql", known_from=known_from)
+    return True
 
 
 def _staged_names(table: str, as_of: date) -> tuple[str, str, str]:

@@ -268,6 +268,16 @@ def _failure(connection: psycopg.pq.abc.PGconn) -> psycopg.Error:
     return psycopg.errors.error_from_result(results[0])
 
 
+def count_rows(source: Postgres, table: str, day: date) -> int:
+    """Return how many rows the source has for a day."""
+    extract = named(sql_file(f"extract/{table}.sql"))
+    found = source.execute(
+        sql.SQL("select count(*) from ({}) as extracted").format(sql.SQL(extract)),
+        {"first_day": day, "last_day": day},
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
 def signatures(
     source: Postgres, table: str, first_day: date, last_day: date, columns: dict[str, str]
 ) -> dict[date, tuple[int, int]]:

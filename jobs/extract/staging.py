@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from jobs.extract.tables import PEOPLE
 from jobs.warehouse import Postgres
 
 
@@ -30,14 +31,21 @@ def create(
     Its rows will say known from ``known_from``; with None, ``append`` dates them on time.
     """
     staged = relation("staging", name)
-    _run(warehouse, "drop table if exists {}", staged)
-    _run(
+    run(warehouse, "drop table if exists {}", staged)
+    run(
         warehouse,
         "create table {} as select * from {} with no data",
         staged,
         relation("raw", table),
     )
-    _run(
+    # A table that is kept by version lacks these two.
+    run(
+        warehouse,
+        "alter table {} add column if not exists copies integer,"
+        " add column if not exists event_day date",
+        staged,
+    )
+    run(
         warehouse,
         "alter table {} alter copies set default 1, alter known_to set default 'infinity',"
         " alter known_from set default {}",
@@ -63,18 +71,18 @@ def has_day(warehouse: Postgres, table: str, day: date) -> bool:
 def drop(warehouse: Postgres, *names: str) -> None:
     """Drop staging tables, those that are there."""
     for name in names:
-        _run(warehouse, "drop table if exists {}", relation("staging", name))
+        run(warehouse, "drop table if exists {}", relation("staging", name))
 
 
 def add_hashes(warehouse: Postgres, name: str) -> sql.Composable:
     """Give a staging table a column for its rows' hashes; return the table for repeated ones."""
     repeated = relation("staging", f"{name}_repeated")
-    _run(
+    run(
         warehouse,
         "alter table {} add column if not exists row_hash bigint",
         relation("staging", name),
     )
-    _run(warehouse, "create unlogged table if not exists {} (row_hash bigint)", repeated)
+    run(warehouse, "create unlogged table if not exists {} (row_hash bigint)", repeated)
     return repeated
 
 
@@ -88,10 +96,10 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
     # Tables of their own, because Postgres reads neither a CTE nor a temporary table in parallel.
     repeated = relation("staging", f"{name}_repeated")
     places = relation("staging", f"{name}_places")
-    _run(warehouse, "analyze {}", repeated)
+    run(warehouse, "analyze {}", repeated)
     # The planner expects half of all rows to be candidates, too many to bring from its workers.
-    _run(warehouse, "set local parallel_tuple_cost = 0")
-    _run(
+    run(warehouse, "set local parallel_tuple_cost = 0")
+    run(
         warehouse,
         """
         create unlogged table {} as
@@ -106,12 +114,12 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
         staged,
         repeated,
     )
-    _run(warehouse, "set local parallel_tuple_cost to default")
-    _run(warehouse, "analyze {}", places)
+    run(warehouse, "set local parallel_tuple_cost to default")
+    run(warehouse, "analyze {}", places)
     # To go to each place is twice as fast as to read everything once more.
-    _run(warehouse, "set local enable_hashjoin = off")
-    _run(warehouse, "set local enable_mergejoin = off")
-    found = _run(
+    run(warehouse, "set local enable_hashjoin = off")
+    run(warehouse, "set local enable_mergejoin = off")
+    found = run(
         warehouse,
         """
         with gone as (
@@ -126,12 +134,12 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
         """,
         staged=staged,
         places=places,
-        names=_names(columns),
+        names=listed(columns),
     ).fetchone()
-    _run(warehouse, "set local enable_hashjoin to default")
-    _run(warehouse, "set local enable_mergejoin to default")
+    run(warehouse, "set local enable_hashjoin to default")
+    run(warehouse, "set local enable_mergejoin to default")
     drop(warehouse, f"{name}_repeated", f"{name}_places")
-    _run(warehouse, "alter table {} drop column row_hash", staged)
+    run(warehouse, "alter table {} drop column row_hash", staged)
     return int(found[0]) if found else 0
 
 
@@ -142,7 +150,7 @@ def drop_refused_before(
 
     Returns how many those were.
     """
-    return _run(
+    return run(
         warehouse,
         """
         delete from {staged} as staged using {quarantine} as refused
@@ -154,20 +162,76 @@ def drop_refused_before(
         """,
         staged=staged,
         quarantine=relation("quarantine", table),
-        staged_columns=_names(columns, "staged"),
-        refused_columns=_names(columns, "refused"),
+        staged_columns=listed(columns, "staged"),
+        refused_columns=listed(columns, "refused"),
     ).rowcount
 
 
-def drop_forgotten(warehouse: Postgres, staged: sql.Composable) -> int:
-    """Leave out the rows of clients erased on request (python -m jobs forget); return how many."""
-    return _run(
+def drop_forgotten(warehouse: Postgres, staged: sql.Composable, columns: dict[str, str]) -> int:
+    """Leave out the rows of people erased on request (python -m jobs forget); return how many."""
+    return sum(
+        run(
+            warehouse,
+            "delete from {staged} where exists (select from ops.forgotten where person = {person})"
+            " and encode(sha256(convert_to({column}::text, 'UTF8')), 'hex')"
+            " in (select key_sha256 from ops.forgotten where person = {person})",
+            staged=staged,
+            person=sql.Literal(person),
+            column=sql.Identifier(column),
+        ).rowcount
+        for column, person in PEOPLE.items()
+        if column in columns
+    )
+
+
+def add_follows(warehouse: Postgres, name: str) -> str:
+    """Make a table of a staging table's views and whether the user's next event is a like.
+
+    Its columns liked_if_1 and liked_if_0 are 1 or 0 for views with that target, null for others.
+    Of several views before a like, the last is the one that it follows.
+
+    Returns:
+        The table's name, under staging.
+    """
+    follows = f"{name}_follows"
+    drop(warehouse, follows)
+    run(
         warehouse,
-        "delete from {} where exists (select from ops.forgotten where person = 'client')"
-        " and encode(sha256(convert_to(client_id::text, 'UTF8')), 'hex')"
-        " in (select key_sha256 from ops.forgotten where person = 'client')",
-        staged,
-    ).rowcount
+        """
+        create unlogged table {follows} as
+        select
+            user_id,
+            post_id,
+            "timestamp",
+            case when target = 1 then liked end as liked_if_1,
+            case when target = 0 then liked end as liked_if_0
+        from (
+            select
+                user_id,
+                post_id,
+                "timestamp",
+                action,
+                target,
+                cast(
+                    coalesce(
+                        lead(action) over next = 'like'
+                        and lead("timestamp") over next < "timestamp" + interval '1 day',
+                        false
+                    ) as integer
+                ) as liked
+            from {staged}
+            where action in ('view', 'like')
+            window next as (
+                partition by user_id, post_id
+                order by "timestamp", action = 'like'
+            )
+        ) as viewed
+        where action = 'view' and target in (0, 1)
+        """,
+        follows=relation("staging", follows),
+        staged=relation("staging", name),
+    )
+    return follows
 
 
 def keep_added(
@@ -178,8 +242,8 @@ def keep_added(
     columns: dict[str, str],
 ) -> int:
     """Fill ``late`` with the rows of ``seen`` that neither raw nor quarantine holds as standing."""
-    names = _names(columns)
-    return _run(
+    names = listed(columns)
+    return run(
         warehouse,
         """
         insert into {late} ({names}, event_day, copies)
@@ -206,11 +270,11 @@ def keep_added(
         """,
         late=late,
         names=names,
-        qualified=_names(columns, "seen"),
+        qualified=listed(columns, "seen"),
         seen=seen,
         raw=relation("raw", table),
         quarantine=relation("quarantine", table),
-        standing_columns=_names(columns, "standing"),
+        standing_columns=listed(columns, "standing"),
     ).rowcount
 
 
@@ -235,9 +299,9 @@ def close_gone(
                 "seen.event_day = standing.event_day"
                 " and hash_record_extended(row({0}), 0) = hash_record_extended(row({1}), 0)"
                 " and row({0}) is not distinct from row({1})"
-            ).format(_names(columns, "seen"), _names(columns, "standing")),
+            ).format(listed(columns, "seen"), listed(columns, "standing")),
         }
-        found = _run(
+        found = run(
             warehouse,
             """
             with closed as (
@@ -254,7 +318,7 @@ def close_gone(
             **names,
         )
         closed = {row[0]: row[1] for row in found}
-        _run(
+        run(
             warehouse,
             """
             update {standing} as standing set copies = seen.copies
@@ -274,21 +338,27 @@ def close_gone(
 def attach_day(warehouse: Postgres, table: str, staged_name: str, day: date) -> None:
     """Turn a staging table whose rows are all of ``day`` into that day's partition of raw."""
     partition = f"{table}_{day:%Y%m%d}"
-    _run(
-        warehouse,
-        "alter table {} alter client_id set not null, alter event_day set not null,"
-        " alter known_from set not null, alter known_to set not null,"
-        " alter copies set not null",
-        relation("staging", staged_name),
+    required = warehouse.execute(
+        "select attname from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and attnotnull and not attisdropped",
+        [f"raw.{table}"],
     )
-    _run(
+    run(
+        warehouse,
+        "alter table {} {}",
+        relation("staging", staged_name),
+        sql.SQL(", ").join(
+            sql.SQL("alter {} set not null").format(sql.Identifier(name)) for (name,) in required
+        ),
+    )
+    run(
         warehouse,
         "alter table {} rename to {}",
         relation("staging", staged_name),
         sql.Identifier(partition),
     )
-    _run(warehouse, "alter table {} set schema raw", relation("staging", partition))
-    _run(
+    run(warehouse, "alter table {} set schema raw", relation("staging", partition))
+    run(
         warehouse,
         "alter table {} attach partition {} for values from ({}) to ({})",
         relation("raw", table),
@@ -301,7 +371,7 @@ def attach_day(warehouse: Postgres, table: str, staged_name: str, day: date) -> 
 def create_partitions(warehouse: Postgres, table: str, days: list[date]) -> None:
     """Make empty partitions of raw for ``days``; those that are there stay."""
     for day in days:
-        _run(
+        run(
             warehouse,
             "create table if not exists {} partition of {} for values from ({}) to ({})",
             relation("raw", f"{table}_{day:%Y%m%d}"),
@@ -313,13 +383,13 @@ def create_partitions(warehouse: Postgres, table: str, days: list[date]) -> None
 
 def append(warehouse: Postgres, table: str, staged: sql.Composable, columns: dict[str, str]) -> int:
     """Add staged rows to raw, each to its day's partition; return their count."""
-    return _run(
+    return run(
         warehouse,
         "insert into {raw} ({names}, copies, event_day, known_from)"
         " select {names}, copies, event_day, coalesce(known_from, event_day + 1) from {staged}",
         raw=relation("raw", table),
         staged=staged,
-        names=_names(columns),
+        names=listed(columns),
     ).rowcount
 
 
@@ -330,7 +400,7 @@ def signature(
 
     Made from what raw and quarantine hold as standing: together they are all the source had.
     """
-    found = _run(
+    found = run(
         warehouse,
         """
         select
@@ -355,7 +425,7 @@ def signature(
         ) as standing
         group by event_day
         """,
-        names=_names(columns),
+        names=listed(columns),
         raw=relation("raw", table),
         quarantine=relation("quarantine", table),
         first=sql.Literal(first_day),
@@ -364,24 +434,26 @@ def signature(
     return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in found}
 
 
-def _names(columns: dict[str, str], qualifier: str | None = None) -> sql.Composable:
+def listed(columns: dict[str, str], qualifier: str | None = None) -> sql.Composable:
+    """Return the columns' quoted names with commas between, each after ``qualifier``."""
     parts = [sql.Identifier(*filter(None, (qualifier, name))) for name in columns]
     return sql.SQL(", ").join(parts)
 
 
-def _run(
+def run(
     warehouse: Postgres,
     statement: LiteralString,
     *args: sql.Composable,
     params: dict[str, object] | None = None,
     **named: sql.Composable,
 ) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Execute a statement whose {} are composed of ``args`` and ``named``."""
     return warehouse.execute(sql.SQL(statement).format(*args, **named), params)
 
 
 def keep_days(warehouse: Postgres, staged: sql.Composable, days: list[date]) -> None:
     """Leave only the rows of ``days``."""
-    _run(
+    run(
         warehouse,
         "delete from {} where event_day is null or event_day <> all(%(days)s)",
         staged,
@@ -391,7 +463,7 @@ def keep_days(warehouse: Postgres, staged: sql.Composable, days: list[date]) -> 
 
 def has_rows(warehouse: Postgres, staged: sql.Composable, day: date) -> bool:
     """Return whether the staging table holds a row of ``day``."""
-    found = _run(
+    found = run(
         warehouse,
         "select exists(select from {} where event_day = %(day)s)",
         staged,
@@ -402,7 +474,7 @@ def has_rows(warehouse: Postgres, staged: sql.Composable, day: date) -> bool:
 
 def count_by_day(warehouse: Postgres, staged: sql.Composable) -> dict[date, int]:
     """Return the rows of each event day; rows without a day that Python knows are not counted."""
-    found = _run(
+    found = run(
         warehouse,
         "select event_day, count(*) from {}"
         " where event_day between '0001-01-01' and '9999-12-31' group by event_day",

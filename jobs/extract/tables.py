@@ -1,0 +1,53 @@
+"""The source tables we copy, and all that is particular about each: a new one is added here."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the copying of one source table needs to know.
+
+    Attributes:
+        key: column of what a row is about (a client, a user, a post); no row may lack it.
+        sample: columns that tell a row in a message.
+        features: tables under feature that its days are added up in, in this order; the SQL file
+            of each has the same name.
+        lives: whether its rows change feature.client_life.
+        snapshot: the source holds only its present state, a row for each key: kept by version
+            (jobs/extract/versions.py), not by day.
+        refers_to: table that must know what a column names, by that column.
+    """
+
+    key: str
+    sample: tuple[str, ...]
+    features: tuple[str, ...] = ()
+    lives: bool = False
+    snapshot: bool = False
+    refers_to: dict[str, str] = field(default_factory=dict)
+
+
+TABLES = {
+    "apparel_messages": Table(
+        "client_id", ("client_id", "message_id", "event"), ("message_day",), lives=True
+    ),
+    "apparel_purchases": Table(
+        "client_id", ("client_id", "date", "price"), ("purchase_day",), lives=True
+    ),
+    "client_event": Table("client_id", ("client_id", "event_time", "event_type"), ("event_day",)),
+    "user_data": Table("user_id", ("user_id",), snapshot=True),
+    "post_text_df": Table("post_id", ("post_id", "topic"), snapshot=True),
+    "post_image": Table("post_id", ("post_id", "uri"), snapshot=True),
+    "feed_data": Table(
+        "user_id",
+        ("user_id", "post_id", "timestamp", "action"),
+        # A post's life is read from its days.
+        ("user_topic_day", "post_day", "user_hour_day", "user_post_day", "post_life"),
+        refers_to={"user_id": "user_data", "post_id": "post_text_df"},
+    ),
+}
+# Each family in the order it is loaded: purchases look up the message they are tied to, events of
+# the feed the user and the post.
+SHOP = ("apparel_messages", "apparel_purchases", "client_event")
+SOCIAL = ("user_data", "post_text_df", "post_image", "feed_data")
+# Columns that name a person who can be erased (jobs/forget.py), and what such a person is called.
+PEOPLE = {"client_id": "client", "user_id": "user"}
