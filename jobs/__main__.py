@@ -100,7 +100,9 @@ def extract(
     tables = _tables(table)
     if as_of and not (first or last):
         counts = job.extract(source(), warehouse(), as_of.date(), tables)
-        _mended("extract_shop", as_of)
+        for dag, family in (("extract_shop", job.SHOP), ("extract_social", job.SOCIAL)):
+            if set(family) & set(tables):
+                _mended(dag, as_of)
     elif first and last and not as_of:
         counts = job.load_range(
             source(),
@@ -302,11 +304,13 @@ def _mended(dag: str, as_of: datetime) -> None:
 
 
 def _tables(asked: list[str] | None) -> tuple[str, ...]:
-    from jobs.extract.job import SHOP
+    """Return the tables asked for, in the order they are loaded; all of them where none was."""
+    from jobs.extract.tables import SHOP, SOCIAL
 
-    if unknown := set(asked or ()) - set(SHOP):
-        raise typer.BadParameter(f"no table {sorted(unknown)}; there are: {', '.join(SHOP)}")
-    return tuple(table for table in SHOP if not asked or table in asked)
+    known = (*SHOP, *SOCIAL)
+    if unknown := set(asked or ()) - set(known):
+        raise typer.BadParameter(f"no table {sorted(unknown)}; there are: {', '.join(known)}")
+    return tuple(table for table in known if not asked or table in asked)
 
 
 def _follow(module: ModuleType, job: str, change: "Change", rescore: bool) -> None:

@@ -41,7 +41,7 @@ create table if not exists post_text_df (id bigint, text text, topic text);
 create table if not exists post_image (post_id bigint, uri text);
 create table if not exists feed_data (
     timestamp timestamp without time zone, user_id bigint, post_id bigint, action text,
-    target smallint
+    target integer
 );
 """
 RELATIONS = """

@@ -172,6 +172,17 @@ def test_extract_shop_takes_every_table_of_the_shop_in_the_order_they_need(bag):
     assert "apparel_purchases.accept" in dag.get_task(first).downstream_task_ids
 
 
+def test_extract_social_takes_every_table_of_the_feed_and_checks_events_last(bag):
+    from jobs.extract.job import SOCIAL
+
+    dag = bag.dags["extract_social"]
+    groups = [task.task_id.partition(".")[0] for task in dag.tasks if "." in task.task_id]
+
+    assert set(groups) == set(SOCIAL)
+    for table in ("user_data", "post_text_df"):
+        assert "feed_data.check" in dag.get_task(f"{table}.accept").downstream_task_ids
+
+
 def test_dags_readme_says_what_the_dags_say():
     generated = runpy.run_path(str(airflow_home.ROOT / ".ci" / "dag_list.py"))["readme"]()
 

@@ -172,7 +172,7 @@ def follow_suite() -> gx.ExpectationSuite:
 
 def _no_row(condition: str, words: str, severity: str = "warning") -> gxe.UnexpectedRowsExpectation:
     return gxe.UnexpectedRowsExpectation(
-        unexpected_rows_query=f"select staged.* from {{batch}} as staged where {condition}",
+        unexpected_rows_query=f"select * from (select * from {{batch}}) as staged where {condition}",
         description=words,
         severity=severity,
     )

@@ -12,7 +12,8 @@ select
     feed_data.user_id,
     feed_data.post_id,
     feed_data.action,
-    feed_data.target,
+    -- Owners keep it in numbers of any kind; what is not 0 or 1 stays recognisable as wrong.
+    cast(least(greatest(feed_data.target, -1), 2) as smallint) as target,
     cast(cast(feed_data.timestamp as timestamptz) at time zone 'UTC' as date) as event_day
 from feed_data
 where
