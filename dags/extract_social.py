@@ -18,8 +18,6 @@ from airflow.sdk import TaskGroup, dag, task
 
 from plugins import run
 
-TABLES = ("user_data", "post_text_df", "post_image", "feed_data")
-
 
 @dag(**run.DAILY, doc_md=__doc__, tags={"extract", "social", "impact:high"})
 def extract_social():
@@ -48,7 +46,7 @@ def extract_social():
         pages.build(run.warehouse(), settings.pages_dir())
 
     shown, checked, accepted = pages().as_teardown(), {}, {}
-    for name in TABLES:
+    for name in ("user_data", "post_text_df", "post_image", "feed_data"):
         with TaskGroup(group_id=name):
             checked[name] = check(name)
             accepted[name] = accept.override(outlets=[run.table(f"raw.{name}")])(name)

@@ -32,6 +32,7 @@ from jobs.warehouse import WarehouseFull, WarehouseUnreachable, adbc_uri, engine
 
 DOCUMENTED = (ROOT / "docs" / "bad-input.md").read_text()
 NIGHT = "extract --as-of 2026-03-02"
+SHOP = "--table apparel_messages --table apparel_purchases --table client_event"
 ROWS = 500
 DAY = "date = '2026-03-01'"
 # What people and models read, less the columns that tell one run from another.
@@ -293,7 +294,7 @@ def test_rows_that_share_a_key_are_all_kept_and_multiply_nothing(jobs, owner, wa
         f" created_at from apparel_messages where {DAY} and client_id = 1",
     )
 
-    assert jobs(NIGHT) == Said(0, "")
+    assert jobs(f"{NIGHT} {SHOP}") == Said(0, "")
 
     assert ask(
         warehouse,
@@ -305,12 +306,12 @@ def test_rows_that_share_a_key_are_all_kept_and_multiply_nothing(jobs, owner, wa
 
 
 def test_every_row_twice_is_every_row_once(jobs, owner, warehouse, empty_warehouse):
-    assert jobs(NIGHT) == Said(0, "")
+    assert jobs(f"{NIGHT} {SHOP}") == Said(0, "")
     once = kept(warehouse)
     empty_warehouse()
     change(owner, "insert into apparel_purchases select * from apparel_purchases")
 
-    assert jobs(NIGHT) == Said(0, "")
+    assert jobs(f"{NIGHT} {SHOP}") == Said(0, "")
 
     assert kept(warehouse)["feature.purchase_day"] == once["feature.purchase_day"]
     assert ask(
@@ -339,12 +340,12 @@ def test_scores_with_a_duplicate_key_are_refused_and_yesterday_serves(warehouse)
 
 
 def test_a_source_that_is_down_is_named_without_its_password(jobs, owner, warehouse, monkeypatch):
-    assert jobs("extract --as-of 2026-03-01") == Said(0, "")
+    assert jobs(f"extract --as-of 2026-03-01 {SHOP}") == Said(0, "")
     before = kept(warehouse)
     up = os.environ["AIRFLOW_CONN_APP"]
     monkeypatch.setenv("AIRFLOW_CONN_APP", "postgresql://app_reader:secret@127.0.0.1:1/app")
 
-    said = jobs(NIGHT)
+    said = jobs(f"{NIGHT} {SHOP}")
 
     assert said.code == 1
     assert "SourceUnreachable: app: the product database at 127.0.0.1:1/app" in said.words
@@ -352,7 +353,7 @@ def test_a_source_that_is_down_is_named_without_its_password(jobs, owner, wareho
     assert in_docs(said.words)
     assert kept(warehouse) == before
     monkeypatch.setenv("AIRFLOW_CONN_APP", up)
-    assert jobs(NIGHT) == Said(0, "")
+    assert jobs(f"{NIGHT} {SHOP}") == Said(0, "")
 
 
 def test_a_source_that_goes_away_while_it_is_read_leaves_no_half_day(

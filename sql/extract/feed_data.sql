@@ -13,7 +13,12 @@ select
     feed_data.post_id,
     feed_data.action,
     -- Owners keep it in numbers of any kind; what is not 0 or 1 stays recognisable as wrong.
-    cast(least(greatest(feed_data.target, -1), 2) as smallint) as target,
+    cast(
+        case
+            when feed_data.target in (0, 1) then feed_data.target
+            when feed_data.target is not null then 2
+        end as smallint
+    ) as target,
     cast(cast(feed_data.timestamp as timestamptz) at time zone 'UTC' as date) as event_day
 from feed_data
 where
