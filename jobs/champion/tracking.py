@@ -165,6 +165,8 @@ def log(
     for row in metrics.to_dict("records"):
         prefix = row["metric"] if row["name"] == "model" else f"{row['name']}.{row['metric']}"
         ends = {prefix: row["value"], f"{prefix}.low": row["low"], f"{prefix}.high": row["high"]}
+        # MLflow has no @ in names: hitrate@5 is hitrate_at_5 there.
+        ends = {key.replace("@", "_at_"): value for key, value in ends.items()}
         values |= {key: float(value) for key, value in ends.items() if pd.notna(value)}
     started: int = mlflow.get_run(run_id).info.start_time
     mlflow.log_batch(

@@ -61,10 +61,14 @@ def propose(
     """Return the candidates of a block of users.
 
     Args:
-        seen_starts, seen: places of the posts that each user must not get, one user after another.
-        als, content: users by posts, higher is better; -inf where a post is unknown to the source.
-        liked_starts, liked: places of the posts that each user liked.
-        neighbours, weights: by post, places of its neighbours (-1: no more) and what a like adds.
+        seen_starts: for each user the first of its elements in ``seen``, and one element more.
+        seen: places of the posts that users must not get, one user after another.
+        als: users by posts, higher is better; -inf where a post is unknown to the source.
+        content: likewise.
+        liked_starts: for each user the first of its elements in ``liked``, and one element more.
+        liked: places of the posts that users liked.
+        neighbours: by post, places of its neighbours; -1 where no more.
+        weights: by post and neighbour, what a like of the post adds to it.
         orders: places of posts by source, from the best down: popular_7d, popular_30d,
             popular_all, fresh.
         segment: each user's segment.

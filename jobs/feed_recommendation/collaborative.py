@@ -92,9 +92,7 @@ def fit(history: History) -> Collaborative:
     model = _als()
     model.fit(likes, show_progress=False)
     neighbours, weights = _ease(likes)
-    return Collaborative(
-        post_ids, np.asarray(model.item_factors, np.float32), neighbours, weights
-    )
+    return Collaborative(post_ids, np.asarray(model.item_factors, np.float32), neighbours, weights)
 
 
 def save(model: Collaborative, folder: Path) -> None:

@@ -132,7 +132,7 @@ def build(cutoff: date, posts: pd.DataFrame, users: pd.DataFrame, history: Histo
         topics=topics,
         topic=topic,
         age_days=posts["age_days"].to_numpy(np.float32),
-        length=posts["text"].str.len().to_numpy(np.float32),
+        length=np.asarray(posts["text"].str.len(), np.float32),
         counts=counts,
         rate=rate,
         segments=segments,
@@ -177,7 +177,7 @@ def unpack(packed: Mapping[str, NDArray[Any]]) -> Context:
             "topics": plain["topics"].tolist(),
             "segments": plain["segments"].tolist(),
             "counts": counts,
-        }  # type: ignore[arg-type]
+        }
     )
 
 

@@ -54,8 +54,7 @@ def next_day(day: Day, known_by: int) -> Question:
     new = (outcome.action & LIKE > 0) & ~np.isin(
         pairs(outcome.user, outcome.post, len(before.posts)), seen
     )
-    who = np.unique(outcome.user[new])
-    who = _drawn(who)
+    who = _drawn(np.unique(outcome.user[new]).astype(np.int64))
     theirs = outcome.of(who)
     hours = np.zeros(len(who), np.int64)
     hours[theirs.user[::-1]] = theirs.hour[::-1]

@@ -149,7 +149,7 @@ def profile(
         ).astype(np.float32),
         segment=np.searchsorted(context.segments, users["segment"]).astype(np.int32),
         topic_views=np.log1p(topic_views),
-        topic_like_rate=(topic_likes + 5 * expected) / (topic_views + 5),
+        topic_like_rate=np.asarray((topic_likes + 5 * expected) / (topic_views + 5), np.float32),
         topic_share=(topic_likes + 1 / topics) / (topic_likes.sum(1, keepdims=True) + 1),
         topic_idle=topic_idle[:, :topics],
         hour_share=share.astype(np.float32),

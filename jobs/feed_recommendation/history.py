@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -119,26 +120,25 @@ def gather(batches: Iterable[pa.RecordBatch], users: Ints, posts: Ints) -> Histo
         counts = np.asarray(columns["post_ids"].value_lengths())
         user, known = places(users, _numbers(columns["user_id"]))
         post, listed = places(posts, _numbers(columns["post_ids"].flatten()))
-        kept = listed & np.repeat(known, counts)
-        spread = np.repeat(np.arange(len(counts)), counts)[kept]
-        days = [
-            _days(columns[name])[spread] for name in ("event_day", "known_from", "known_to")
-        ]
+        chosen = listed & np.repeat(known, counts)
+        spread: Ints = np.repeat(np.arange(len(counts)), counts)[chosen]
+        days = [_days(columns[name])[spread] for name in ("event_day", "known_from", "known_to")]
         parts.append(
             (
                 user[spread].astype(np.int32),
-                post[kept].astype(np.int32),
-                _numbers(columns["hours"].flatten())[kept].astype(np.int8),
-                _numbers(columns["actions"].flatten())[kept].astype(np.uint8),
+                post[chosen].astype(np.int32),
+                _numbers(columns["hours"].flatten())[chosen].astype(np.int8),
+                _numbers(columns["actions"].flatten())[chosen].astype(np.uint8),
                 *days,
             )
         )
     kinds = (np.int32, np.int32, np.int8, np.uint8, np.int32, np.int32, np.int32)
-    user, post, hour, action, day, known_from, known_to = (
+    columns_of: list[NDArray[Any]] = [
         np.concatenate([np.empty(0, kind), *(part[place] for part in parts)])
         for place, kind in enumerate(kinds)
-    )
-    starts = np.searchsorted(user, np.arange(len(users) + 1))
+    ]
+    user, post, hour, action, day, known_from, known_to = columns_of  # one dtype each
+    starts = np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64)
     return History(users, posts, starts, post, day, hour, action, known_from, known_to)
 
 

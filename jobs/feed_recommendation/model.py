@@ -1,7 +1,7 @@
 """A version of the feed's model, and the lists it makes: arrays in, arrays out."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,11 +214,9 @@ def rank(
         score.ravel()[there] = chances(fitted, table.features[there])
     else:
         score = _source_order(table.found, context, users, order or fitted.order)
-    fresh = context.age_days < FRESH_DAYS
-    # A source's own order is the source's: only the model's lists keep the rules of lists.py.
-    topic = context.topic if (order or fitted.order) == MODEL else np.arange(len(fresh), dtype=np.int32)
-    if (order or fitted.order) != MODEL:
-        fresh = np.zeros_like(fresh)
+    topic, fresh = context.topic, context.age_days < FRESH_DAYS
+    if (order or fitted.order) != MODEL:  # a source's own order keeps no rules of lists.py
+        topic, fresh = np.arange(len(topic), dtype=np.int32), np.zeros_like(fresh)
     columns = lists.arrange(score, post, topic, fresh, depth)
     at = np.arange(len(post))[:, None]
     there = columns >= 0
@@ -241,7 +239,7 @@ def chances(fitted: Fitted, rows: Matrix) -> Matrix:
 def save(fitted: Fitted, folder: Path) -> None:
     """Write the version into ``folder``; the ranker as CatBoost's own file, RANKER_FILE."""
     folder.mkdir(parents=True, exist_ok=True)
-    (tfidf if isinstance(fitted.encoder, Tfidf) else two_tower).save(fitted.encoder, folder)  # type: ignore[arg-type]
+    (tfidf if isinstance(fitted.encoder, Tfidf) else two_tower).save(fitted.encoder, folder)
     collaborative.save(fitted.collaborative, folder)
     np.save(folder / "centroids.npy", fitted.centroids)
     fitted.ranker.save_model(str(folder / RANKER_FILE))
@@ -268,9 +266,7 @@ def load(folder: Path) -> Fitted:
     )
 
 
-def _source_order(
-    found: Candidates, context: Context, users: pd.DataFrame, order: str
-) -> Matrix:
+def _source_order(found: Candidates, context: Context, users: pd.DataFrame, order: str) -> Matrix:
     """Return scores that put the candidates into one source's order, or a random one.
 
     What the source did not propose follows by popularity.

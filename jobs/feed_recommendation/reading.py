@@ -53,7 +53,8 @@ def read_history(
         post_ids: posts, sorted; events of others are left out.
         first_cutoff: the earliest cutoff that the history will be asked for; default as_of.
         first_day: the earliest day to read.
-        shard, shards: the hash range.
+        shard: number of the hash range, from 0.
+        shards: how many hash ranges there are.
     """
     batches = read_batches(
         engine,
@@ -97,3 +98,10 @@ def kept(engine: Engine, name: str) -> dict[str, NDArray[Any]]:
         )
     with np.load(io.BytesIO(found[0])) as arrays:
         return dict(arrays)
+
+
+def drop(engine: Engine, name: str) -> None:
+    """Drop what `keep` kept, if it is there."""
+    with engine.begin() as connection:
+        table = sql.Identifier("staging", name)
+        driver(connection).execute(sql.SQL("drop table if exists {}").format(table))

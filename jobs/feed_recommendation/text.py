@@ -21,7 +21,11 @@ def words(text: str) -> list[str]:
     """
     found = []
     for match in WORD.finditer(text):
-        found.append(match.group().lower().replace("ё", "е")[:STEM])
+        found.append(
+            match.group()
+            .lower()
+            .replace("\N{CYRILLIC SMALL LETTER IO}", "\N{CYRILLIC SMALL LETTER IE}")[:STEM]
+        )
         if len(found) == MAX_WORDS:
             break
     return found

@@ -90,9 +90,7 @@ def fit(
         categories=features.encode_categories(first.users, first.history.before(first.cutoff)),
         ranker=CatBoostClassifier(),
     )
-    parts = [
-        rows(fitted, day, of_day, known_by) for day, of_day in zip(days, vectors, strict=True)
-    ]
+    parts = [rows(fitted, day, of_day, known_by) for day, of_day in zip(days, vectors, strict=True)]
     table, label, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
     if len(np.unique(label)) < 2:
         raise NothingToLearnFrom(
@@ -136,9 +134,7 @@ def rows(
     usual[outcome.user[::-1]] = outcome.hour[::-1]  # the day's first
 
     tables, labels, weights = [], [], []
-    for block, table in model.prepare(
-        fitted, day.context, vectors, chosen.users, chosen.history
-    ):
+    for block, table in model.prepare(fitted, day.context, vectors, chosen.users, chosen.history):
         found = table.found.post
         label = np.zeros(found.shape, np.float32)
         viewed = np.zeros(found.shape, np.bool_)

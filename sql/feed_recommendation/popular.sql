@@ -17,8 +17,8 @@ select
     array(select cast(jsonb_array_elements_text(given.list -> 'sources') as smallint))
 from jsonb_each(cast(:lists as jsonb)) as given (segment, list)
 on conflict (as_of, segment, day_part) do update
-set
-    model_version = excluded.model_version,
-    post_ids = excluded.post_ids,
-    scores = excluded.scores,
-    sources = excluded.sources
+    set
+        model_version = excluded.model_version,
+        post_ids = excluded.post_ids,
+        scores = excluded.scores,
+        sources = excluded.sources

@@ -17,7 +17,10 @@ where
     and day.event_day = cast(:published as date)
     and day.known_from <= cast(:known_by as date)
     and day.known_to > cast(:known_by as date)
-    and exists (select from unnest(day.actions) as action where action & 2 > 0)
+    and exists (
+        select from unnest(day.actions) as action
+        where action & 2 > 0
+    )
 order by
     list.user_id,
     list.day_part
