@@ -261,6 +261,10 @@ def test_a_longer_plan_begins_with_the_same_users_posts_and_days():
 def test_a_day_outside_the_plan_is_refused():
     with pytest.raises(ValueError, match="plan it for more days"):
         feed.play(world(), world().end)
+    with pytest.raises(ValueError, match="plan it for more days"):
+        truth.available(world(), day_date(world().end + 1))
+    with pytest.raises(ValueError, match="the world has 100000 to"):
+        truth.expected_likes(world(), START, np.array([99_999]), np.array([[1]]), 12)
 
 
 # ---- rows

@@ -6,6 +6,7 @@ split between the two, the source holds the same rows, as long as no lists are s
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import numpy as np
@@ -90,10 +91,17 @@ def simulate(
         with engine.begin() as connection:
             connection.execute(text("drop index if exists feed_data_timestamp"))
     written = 0
-    for number in range(day_number(first), day_number(end)):
-        with engine.begin() as connection:
-            written += _write(connection, planned, number, play(planned, number))
-        report(day_date(number), written)
+    days = range(day_number(first), day_number(end))
+    # the next day is drawn while Postgres takes this one
+    with ThreadPoolExecutor(max_workers=1) as drawer:
+        ahead = drawer.submit(play, planned, days[0])
+        for number in days:
+            played = ahead.result()
+            if number + 1 < days.stop:
+                ahead = drawer.submit(play, planned, number + 1)
+            with engine.begin() as connection:
+                written += _write(connection, planned, number, played)
+            report(day_date(number), written)
     with engine.begin() as connection:
         connection.execute(text(INDEX))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from jobs.simulate.clock import DAY_US, Array, day_number
+from jobs.simulate.clock import DAY_US, Array, day_date, day_number
 from jobs.simulate.social.likes import (
     FACTOR_WEIGHT,
     TOPIC_WEIGHT,
@@ -31,7 +31,7 @@ BLOCK = 2_000  # users at once, to bound memory
 
 def available(world: World, day: date) -> Array:
     """Return the ids of the posts published before a day and not removed by its end."""
-    number = day_number(day)
+    number = _number(world, day)
     there = (world.published < number * DAY_US) & (world.removed > number)
     return np.asarray(FIRST_POST_ID + np.flatnonzero(there))
 
@@ -51,7 +51,7 @@ def expected_likes(
     Returns:
         users x k probabilities; a list's expected likes are its row's sum.
     """
-    number = day_number(day)
+    number = _number(world, day)
     listed = np.asarray(post_ids)
     user = np.broadcast_to((_users(world, user_ids))[:, None], listed.shape)
     at = number * DAY_US + np.broadcast_to(np.asarray(hour), len(user))[:, None] * HOUR_US
@@ -107,7 +107,7 @@ def best(
 
 def chances(world: World, day: date, user_ids: Array, posts: Array, hour: int | Array) -> Array:
     """Return users x posts what ``expected_likes`` says of every pair; memory is the result's."""
-    number, user = day_number(day), _users(world, user_ids)
+    number, user = _number(world, day), _users(world, user_ids)
     post = np.asarray(posts).astype(np.int64) - FIRST_POST_ID
     hours = np.broadcast_to(np.asarray(hour), len(user))
     logits = world.taste[user] @ (FACTOR_WEIGHT / np.sqrt(DIMENSIONS) * world.factors[post].T)
@@ -150,6 +150,21 @@ def achieved(
     k = np.asarray(post_ids).shape[1]
     most = best(world, day, user_ids, k, available(world, day), hour, without)[1].sum()
     return float(earned / most)
+
+
+def _number(world: World, day: date) -> int:
+    """Return the day's number.
+
+    Raises:
+        ValueError: if the world's posts are not planned up to it.
+    """
+    number = day_number(day)
+    if not world.start <= number <= world.end:
+        raise ValueError(
+            f"day {day}: the world is planned from {day_date(world.start)} to "
+            f"{day_date(world.end)}; plan it for more days"
+        )
+    return number
 
 
 def _users(world: World, user_ids: Array) -> Array:
