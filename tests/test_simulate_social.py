@@ -653,9 +653,13 @@ def test_served_lists_are_viewed_and_what_was_viewed_before_is_not_served(feed_d
         statement = "select distinct user_id, post_id from feed_data where action = 'view'"
         before = pd.DataFrame(rows_of(connection, statement)).dropna().astype(int)
 
-    written, impressions = job.play_day(feed_database, end, lists_of(planned, end, "best"))
+    ours = lists_of(planned, end, "best")
+    written, impressions = job.play_day(feed_database, end, ours)
+    once_more = job.play_day(feed_database, end, ours)
 
     assert written > 0
+    assert once_more[0] == 0
+    pd.testing.assert_frame_equal(once_more[1], impressions)
     assert len(impressions) > 100
     served = impressions.explode("post_ids")[["user_id", "post_ids"]].astype(int)
     assert not pd.MultiIndex.from_frame(served).isin(pd.MultiIndex.from_frame(before)).any()

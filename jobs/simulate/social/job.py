@@ -116,7 +116,8 @@ def play_day(
     """Write what reaches the source on one day; return the feed rows added and the impressions.
 
     The day's own rows, late ones of days before, new users and posts, and changes of old ones.
-    A day that is there already is left alone: no rows, no impressions.
+    A day that is there already is left alone: no rows, and the impressions of the lists given, so
+    that a caller who was killed before noting them can ask again.
 
     Args:
         engine: database ``app``, as its owner.
@@ -139,13 +140,15 @@ def play_day(
             f"simulation.social_played: {day} can't be played before {following}; "
             f"simulate up to {day} first"
         )
-    if day < following:
+    if day < following and served is None:
         return 0, no_impressions()
     planned = plan(seed, users, start, (day - start).days + 1)
     number = day_number(day)
     found = None if served is None else lists(planned, served)
     seen = None if served is None else _seen(engine, planned, day)
     played = play(planned, number, found, seen)
+    if day < following:
+        return 0, played.impressions
     with engine.begin() as connection:
         return _write(connection, planned, number, played), played.impressions
 
