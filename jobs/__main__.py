@@ -71,7 +71,7 @@ def warehouse() -> Engine:
 
 
 def job_module(name: str) -> ModuleType:
-    """Return the module that runs job ``name``: jobs.<name>.job.
+    """Return the module that runs job ``name``: jobs.<name>.job; a model of it is name.model.
 
     Raises:
         typer.BadParameter: naming the jobs there are.
@@ -81,9 +81,10 @@ def job_module(name: str) -> ModuleType:
         for path in (settings.ROOT / "dags").glob("*.py")
         if (settings.ROOT / "jobs" / path.stem / "job.py").exists()
     )
-    if name not in known:
+    job = name.partition(".")[0]
+    if job not in known:
         raise typer.BadParameter(f"no job {name}; there are: {', '.join(known)}")
-    return importlib.import_module(f"jobs.{name}.job")
+    return importlib.import_module(f"jobs.{job}.job")
 
 
 @app.command()

@@ -239,7 +239,7 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
 def _expected(kind: str, kwargs: Mapping[str, Any]) -> str:
     """Return an expectation that has no words of its own: its type, and what it asks for."""
     asked = [
-        f"{name} {', '.join(value) if isinstance(value, list) else value}"
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
         for name in ("min_value", "max_value", "value_set", "regex", "mostly")
         if (value := kwargs.get(name)) is not None
     ]

@@ -86,6 +86,8 @@ PARAMS = {
     ),
     "reason": Param("", type="string", description="Why; a decision needs it, and it is kept"),
 }
+ARM = Param("test", enum=["control", "test"], description="The arm that the decision is about")
+ARM_PARAMS = {**PARAMS, "arm": ARM}
 
 
 class NoDay(ValueError):
@@ -177,9 +179,18 @@ def decide(job: str) -> str | None:
             champion.require_fit_for(warehouse(), job, asked["model_version"], as_of())
         return asked["model_version"]
 
-    version = decided(job) or move(job)
-    champion.sync_alias(warehouse(), job)
+    model = model_of(job)
+    version = decided(model) or move(model)
+    champion.sync_alias(warehouse(), model)
     return version
+
+
+def model_of(job: str) -> str:
+    """Return what ops.promotion calls the model that this run's decision is about.
+
+    That is the job, or job.arm for a DAG with a parameter ``arm``: its job has a model for each.
+    """
+    return f"{job}.{params()['arm']}" if "arm" in params() else job
 
 
 def decided(job: str) -> str | None:
@@ -230,4 +241,4 @@ def affected_days(job: str) -> list[str]:
     from jobs import champion
 
     with warehouse().connect() as connection:
-        return [str(day) for day in champion.affected_days(connection, job, as_of())]
+        return [str(day) for day in champion.affected_days(connection, model_of(job), as_of())]

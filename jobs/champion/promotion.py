@@ -192,10 +192,11 @@ def versions(engine: Engine, job: str) -> pd.DataFrame:
     """
     with engine.connect() as connection:
         found = warehouse.rows(connection, warehouse.sql_file("champion/versions.sql"), job=job)
-        live = live_version(connection, job, date.max)
+        live = {live_version(connection, row["job"], date.max) for row in found}
     frame = pd.DataFrame(found)
     if found:
-        frame.insert(1, "is_live", frame["model_version"] == live)
+        frame = frame.drop(columns="job")
+        frame.insert(1, "is_live", frame["model_version"].isin(live))
     return frame
 
 

@@ -28,7 +28,9 @@ def require_fit_for(engine: Engine, job: str, model_version: str, as_of: date) -
     """
     with engine.connect() as connection:
         version = described(connection, model_version)
-    require_allowed(version, job, as_of)
+    # A version of one of the job's models, job.model, may serve the job.
+    model = version["job"] if version["job"].partition(".")[0] == job else job
+    require_allowed(version, model, as_of)
 
 
 def require_allowed(version: Mapping[str, Any], job: str, as_of: date) -> None:

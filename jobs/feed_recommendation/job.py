@@ -109,7 +109,6 @@ def run(
     """
     with only_run(engine, f"run {JOB}", as_of):
         versions = train(engine, as_of, retrain, model_version)
-        prepare(engine, as_of, versions)
         for shard in range(shards):
             score(engine, as_of, versions, shard, shards)
         published = publish(engine, as_of, versions, shards)
@@ -121,6 +120,8 @@ def train(
     engine: Engine, as_of: date, retrain: bool = False, model_version: str | None = None
 ) -> Versions:
     """Return each arm's version that serves ``as_of``: train what is missing, let the gates decide.
+
+    What all parts of the day's scoring share is prepared as well.
 
     A day that has versions keeps them, unless ``retrain``. A ``model_version`` that is named serves
     its arm as it is; the other arm has the version that is live.
@@ -160,10 +161,12 @@ def train(
                 named[arm] = _decide(
                     engine, as_of, arm, version, question, fresh.get(arm, {}), retrain
                 )
-    return {arm: named[arm] for arm in training.ARMS}
+        versions = {arm: named[arm] for arm in training.ARMS}
+        _prepare(engine, as_of, versions)
+    return versions
 
 
-def prepare(engine: Engine, as_of: date, versions: Versions) -> None:
+def _prepare(engine: Engine, as_of: date, versions: Versions) -> None:
     """Keep what all parts of the day share: posts and groups on ``as_of``, and the texts' vectors.
 
     New texts get their vectors from the encoder of the version that serves.
@@ -189,7 +192,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
     """Make the lists of one hash range of the users into its staging table; return their number.
 
     Raises:
-        NotPrepared: if `prepare` has not run.
+        NotPrepared: if `train` has not run.
         WarehouseFull, WarehouseUnreachable: what was staged is undone.
     """
     made = 0

@@ -94,7 +94,7 @@ def kept(engine: Engine, name: str) -> dict[str, NDArray[Any]]:
             found = ours.execute(query).fetchone()
     if found is None:
         raise NotPrepared(
-            f"staging.{name} is not there or empty: run the day's prepare step, then this again"
+            f"staging.{name} is not there or empty: run the day's train step again, then this"
         )
     with np.load(io.BytesIO(found[0])) as arrays:
         return dict(arrays)

@@ -1,8 +1,9 @@
 -- champion versions
--- Grain:         one row per version of a job, newest day first, models before baselines
+-- Grain:         one row per version of a job, or of one of its models; newest day first, models
+--                before baselines
 -- Inputs:        ops.model_version, ops.promotion, ops.result_table, ops.publication
--- Output:        model_version, kind, name, as_of, created_at, mlflow_run_id; live_since (effective
---                day of the last decision for it); served_days, served_from, served_to
+-- Output:        job, model_version, kind, name, as_of, created_at, mlflow_run_id; live_since
+--                (effective day of the last decision for it); served_days, served_from, served_to
 --                (published days whose rows it made)
 -- Point in time: everything recorded so far
 -- Parameters:    job text
@@ -34,12 +35,13 @@ decided as (
         max(promotion.effective_as_of) as live_since
     from ops.promotion
     where
-        promotion.job = cast(:job as text)
+        cast(:job as text) in (promotion.job, split_part(promotion.job, '.', 1))
         and promotion.decision in ('promote', 'rollback')
     group by promotion.to_version
 )
 
 select
+    model_version.job,
     model_version.model_version,
     model_version.kind,
     model_version.name,
@@ -53,8 +55,9 @@ select
 from ops.model_version
 left join served on model_version.model_version = served.model_version
 left join decided on model_version.model_version = decided.model_version
-where model_version.job = cast(:job as text)
+where cast(:job as text) in (model_version.job, split_part(model_version.job, '.', 1))
 order by
+    model_version.job asc,
     model_version.as_of desc,
     model_version.kind desc,
     model_version.created_at desc,
