@@ -48,8 +48,7 @@ def feed_recommendation():
 
         job.run(run.warehouse(), run.day(day), model_version=version)
 
-    decided = run.decide("feed_recommendation")
-    versions = train(decided)
+    versions = train(decided := run.decide("feed_recommendation"))
     run.day_loaded("user_data", "post_text_df", "feed_data") >> versions
     published = publish(versions)
     score.partial(versions=versions).expand(shard=run.shards()) >> published

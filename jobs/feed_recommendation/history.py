@@ -118,15 +118,15 @@ def gather(batches: Iterable[pa.RecordBatch], users: Ints, posts: Ints) -> Histo
     for batch in batches:
         columns = {name: batch.column(name) for name in batch.schema.names}
         counts = np.asarray(columns["post_ids"].value_lengths())
-        user, known = places(users, _numbers(columns["user_id"]))
-        post, listed = places(posts, _numbers(columns["post_ids"].flatten()))
+        user_at, known = places(users, _numbers(columns["user_id"]))
+        post_at, listed = places(posts, _numbers(columns["post_ids"].flatten()))
         chosen = listed & np.repeat(known, counts)
         spread: Ints = np.repeat(np.arange(len(counts)), counts)[chosen]
         days = [_days(columns[name])[spread] for name in ("event_day", "known_from", "known_to")]
         parts.append(
             (
-                user[spread].astype(np.int32),
-                post[chosen].astype(np.int32),
+                user_at[spread].astype(np.int32),
+                post_at[chosen].astype(np.int32),
                 _numbers(columns["hours"].flatten())[chosen].astype(np.int8),
                 _numbers(columns["actions"].flatten())[chosen].astype(np.uint8),
                 *days,
@@ -137,8 +137,8 @@ def gather(batches: Iterable[pa.RecordBatch], users: Ints, posts: Ints) -> Histo
         np.concatenate([np.empty(0, kind), *(part[place] for part in parts)])
         for place, kind in enumerate(kinds)
     ]
-    user, post, hour, action, day, known_from, known_to = columns_of  # one dtype each
-    starts = np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64)
+    user, post, hour, action, day, known_from, known_to = columns_of
+    starts = np.searchsorted(user, np.arange(len(users) + 1))
     return History(users, posts, starts, post, day, hour, action, known_from, known_to)
 
 
