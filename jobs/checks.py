@@ -224,6 +224,10 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
     if rows_found := details.get("unexpected_rows"):
         unexpected = observed if isinstance(observed, int) else len(rows_found)
         sample = [{name: row.get(name) for name in key} for row in rows_found]
+    elif "unexpected_rows_query" in config.kwargs and isinstance(observed, int):
+        unexpected = observed
+    if failure := _failure(result.exception_info):
+        observed = f"could not be checked: {failure}"
     return {
         "expectation": config.description or _expected(config.type, config.kwargs),
         "column_name": column,
@@ -234,6 +238,14 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
         "sample": sample[:SAMPLE],
         "observed": None if observed is None else str(observed)[:200],
     }
+
+
+def _failure(info: Mapping[str, Any] | None) -> str | None:
+    """Return why an expectation could not be evaluated: what it or one of its metrics raised."""
+    for each in (info or {}, *(info or {}).values()):
+        if isinstance(each, Mapping) and each.get("raised_exception"):
+            return " ".join(str(each.get("exception_message")).split())
+    return None
 
 
 def _expected(kind: str, kwargs: Mapping[str, Any]) -> str:

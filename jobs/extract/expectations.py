@@ -146,7 +146,7 @@ def day_suite(load: Load, columns: list[str]) -> gx.ExpectationSuite:
         ),
         *TABLE_SUITES[load.table](),
     ]
-    single = [_no_row(condition, name) for name, condition in row_rules(load).items()]
+    single = [_no_row(load.table, condition, name) for name, condition in row_rules(load).items()]
     return gx.ExpectationSuite(name=f"raw.{load.table}", expectations=[*whole, *single])
 
 
@@ -170,9 +170,17 @@ def follow_suite() -> gx.ExpectationSuite:
     )
 
 
-def _no_row(condition: str, words: str, severity: str = "warning") -> gxe.UnexpectedRowsExpectation:
+def _no_row(
+    table: str, condition: str, words: str, severity: str = "warning"
+) -> gxe.UnexpectedRowsExpectation:
+    # As text, since a Python date knows neither infinity nor the year 10000.
+    sample = ", ".join(
+        column if column.endswith("_id") else f'cast(staged."{column}" as text) as "{column}"'
+        for column in TABLES[table].sample
+    )
     return gxe.UnexpectedRowsExpectation(
-        unexpected_rows_query=f"select * from (select * from {{batch}}) as staged where {condition}",
+        unexpected_rows_query=f"select {sample} from (select * from {{batch}}) as staged"
+        f" where {condition}",
         description=words,
         severity=severity,
     )
@@ -223,8 +231,9 @@ def _users() -> list[gxe.Expectation]:
 
 def _posts() -> list[gxe.Expectation]:
     return [
-        _no_row("coalesce(staged.topic, '') = ''", "no topic"),
+        _no_row("post_text_df", "coalesce(staged.topic, '') = ''", "no topic"),
         _no_row(
+            "post_text_df",
             "staged.topic <> '' and exists (select from raw.post_text_df)"
             " and staged.topic not in"
             " (select known.topic from raw.post_text_df as known where known.topic is not null)",
@@ -245,6 +254,7 @@ def _feed() -> list[gxe.Expectation]:
         *(
             # Absent is no fault: it is said, for whoever reads zeros in the aggregates.
             _no_row(
+                "feed_data",
                 f"not exists (select from {{batch}} where action = '{action}') limit 1",
                 f"action {action} is absent",
                 "info",
