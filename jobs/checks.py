@@ -117,20 +117,27 @@ def quarantine(
     """
     staged, refused = sql.Identifier("staging", name), sql.Identifier("quarantine", table)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    conditions = {
-        rule: sql.SQL(condition).format(batch=staged) for rule, condition in rules.items()
-    }
-    broken = sql.SQL(" or ").join(sql.SQL("({})").format(each) for each in conditions.values())
-    reasons = sql.SQL(", ").join(
-        sql.SQL("case when {} then {} end").format(condition, sql.Literal(rule))
-        for rule, condition in conditions.items()
+    # A query for each rule: joined by "or", a rule that looks ids up would do so row by row.
+    each_rule = sql.SQL(" union all ").join(
+        sql.SQL("select ctid as place, {} as nth, {} as reason from {} as staged where {}").format(
+            sql.Literal(nth), sql.Literal(rule), staged, sql.SQL(condition).format(batch=staged)
+        )
+        for nth, (rule, condition) in enumerate(rules.items())
     )
     with warehouse.begin() as connection:
         postgres = driver(connection)
+        postgres.execute(
+            sql.SQL(
+                "create temporary table offender on commit drop as"
+                " select place, array_agg(reason order by nth) as reasons"
+                " from ({}) as broken group by place"
+            ).format(each_rule)
+        )
         counted = postgres.execute(
-            sql.SQL("select count(*) filter (where {}), count(*) from {} as staged").format(
-                broken, staged
-            )
+            sql.SQL(
+                "select (select count(*) from offender),"
+                " case when exists(select from offender) then (select count(*) from {}) end"
+            ).format(staged)
         ).fetchone()
         assert counted is not None
         offenders, rows = counted
@@ -140,10 +147,10 @@ def quarantine(
             sql.SQL(
                 "select reason, count(*), (array_agg({key} order by {key})"
                 " filter (where {key} is not null))[:3]"
-                " from (select {key}, unnest(array_remove(array[{reasons}], null)) as reason"
-                " from {staged} as staged where {broken}) as broken"
+                " from (select {key}, unnest(reasons) as reason from {staged} as staged"
+                " inner join offender on staged.ctid = offender.place) as broken"
                 " group by reason order by 2 desc, 1"
-            ).format(key=sql.Identifier(key), reasons=reasons, staged=staged, broken=broken)
+            ).format(key=sql.Identifier(key), staged=staged)
         ).fetchall()
         who = f"{key.removesuffix('_id')}s"
         found = ", ".join(
@@ -162,18 +169,11 @@ def quarantine(
         )  # fmt: skip
         postgres.execute(
             sql.SQL(
-                "with gone as (delete from {staged} as staged where {broken} returning staged.*,"
-                " array_remove(array[{reasons}], null) as reasons)"
+                "with gone as (delete from {staged} as staged using offender"
+                " where staged.ctid = offender.place returning staged.*, offender.reasons)"
                 " insert into {refused} ({names}, copies, event_day, as_of, reasons)"
                 " select {names}, copies, event_day, {as_of}, reasons from gone"
-            ).format(
-                staged=staged,
-                broken=broken,
-                refused=refused,
-                names=names,
-                as_of=sql.Literal(as_of),
-                reasons=reasons,
-            )
+            ).format(staged=staged, refused=refused, names=names, as_of=sql.Literal(as_of))
         )
     return int(offenders)
 

@@ -169,7 +169,10 @@ def test_reload_finds_old_differences_and_status_calls_the_result_stale(
 
     assert nightly["late"] == 0
     assert asked["apparel_purchases"]["loaded"] == 1
-    status = "select stale_days, days_to_rescore, is_stale from bi.status where job = 'purchase_propensity'"
+    status = (
+        "select stale_days, days_to_rescore, is_stale from bi.status"
+        " where job = 'purchase_propensity'"
+    )
     assert ask(warehouse, status) == [(1, 0, True)]
 
 
