@@ -4,6 +4,7 @@ import os
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -58,14 +59,20 @@ def test_the_shops_exports_become_its_history(load, warehouse, tmp_path):
         (2, date(2026, 1, 3), 1, 4.0, None, date(2026, 1, 4)),
     ]
     assert counted(warehouse, "select count(*), sum(duplicates) from ops.load") == [(9, 1)]
-    assert counted(warehouse, "select count(*) from ops.absent_table") == [(0,)]
+    assert counted(warehouse, "select count(*) from ops.absent_table") == [(4,)]
 
 
 def test_a_table_without_a_file_is_declared_absent(load, warehouse, tmp_path):
     load(written(tmp_path, apparel_purchases=PURCHASES))
 
     absent = counted(warehouse, "select table_name from ops.absent_table order by 1")
-    assert absent == [("apparel_messages",), ("client_event",)]
+    assert absent == [
+        (table,)
+        for table in (
+            "apparel_messages", "client_event", "feed_data", "post_image", "post_text_df",
+            "user_data",
+        )
+    ]  # fmt: skip
 
 
 def test_the_owners_labels_need_the_day_they_stand_on(load, warehouse, tmp_path):
@@ -119,6 +126,147 @@ def test_a_shop_that_has_rows_is_left_alone(load, tmp_path):
 
     with pytest.raises(NotLoadable, match="rows already"):
         load(tmp_path)
+
+
+FORMS = {
+    "u.data": (
+        "1\t10\t5\t878000000\n1\t11\t3\t878000100\n2\t10\t4\t878172800\n",
+        {
+            "u.user": "1|24|M|technician|85711\n2|53|F|other|94043\n3|23|M|writer|32067\n",
+            "u.item": "10|Toy Story (1995)|01-Jan-1995||http://x|" + "|".join("0001110" + "0" * 12)
+            + "\n11|Amélie||||" + "|".join("1" + "0" * 18) + "\n",
+        },
+    ),
+    "ratings.dat": (
+        "1::10::5::878000000\n1::11::3::878000100\n2::10::4::878172800\n",
+        {
+            "users.dat": "1::M::24::10::48067\n2::F::53::16::70072\n3::M::23::1::1\n",
+            "movies.dat": "10::Toy Story (1995)::Animation|Children's|Comedy\n11::Amélie::\n",
+        },
+    ),
+    "ratings.csv": (
+        "userId,movieId,rating,timestamp\n1,10,5.0,878000000\n1,11,3.5,878000100\n"
+        "2,10,4.0,878172800\n",
+        {
+            "movies.csv": "movieId,title,genres\n10,Toy Story (1995),Animation|Children's|Comedy\n"
+            "11,Amélie,(no genres listed)\n",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_ratings_become_views_and_likes_of_posts(load, warehouse, tmp_path, name):
+    ratings, beside = FORMS[name]
+    (tmp_path / name).write_text(ratings)
+    for other, content in beside.items():
+        # The oldest files are in Latin-1.
+        (tmp_path / other).write_text(content, encoding="latin-1" if other == "u.item" else "utf-8")
+
+    days = load(tmp_path)
+
+    assert days == (date(1997, 10, 28), date(1997, 10, 30))
+    assert counted(
+        warehouse,
+        "select timestamp::text, user_id, post_id, action, target from raw.feed_data order by 1",
+    ) == [
+        ("1997-10-28 00:53:20+00", 1, 10, "view", 1),
+        ("1997-10-28 00:53:21+00", 1, 10, "like", None),
+        ("1997-10-28 00:55:00+00", 1, 11, "view", 0),
+        ("1997-10-30 00:53:20+00", 2, 10, "view", 1),
+        ("1997-10-30 00:53:21+00", 2, 10, "like", None),
+    ]
+    people = [(1, 24, 1), (2, 53, 0), (3, 23, 1)] if len(beside) == 2 else [(1, None, None)] * 1
+    users = counted(warehouse, "select user_id, age, gender from raw.user_data order by 1")
+    assert users[: len(people)] == people
+    assert counted(warehouse, "select post_id, text, topic from raw.post_text_df order by 1") == [
+        (10, "Toy Story (1995) Animation Children's Comedy", "Animation"),
+        (11, "Amélie", None),
+    ]
+    assert counted(
+        warehouse, "select event_day, rows_read from ops.load where table_name = 'feed_data'"
+    ) == [(date(1997, 10, 28), 3), (date(1997, 10, 29), 0), (date(1997, 10, 30), 2)]
+    assert ("post_image",) in counted(warehouse, "select table_name from ops.absent_table")
+
+
+def test_ratings_alone_name_their_users_and_items(load, warehouse, tmp_path):
+    (tmp_path / "u.data").write_text(FORMS["u.data"][0])
+
+    load(tmp_path)
+
+    assert counted(warehouse, "select user_id, age, gender from raw.user_data order by 1") == [
+        (1, None, None),
+        (2, None, None),
+    ]
+    assert counted(
+        warehouse, "select topic, sum(views) from feature.user_topic_day group by 1"
+    ) == [("unknown", 3)]
+
+
+def test_a_line_that_is_no_rating_is_named(load, as_role, tmp_path):
+    (tmp_path / "u.data").write_text("1\t10\t5\t878000000\n1\tten\t5\t878000000\n")
+
+    with pytest.raises(NotLoadable, match=r"u\.data line 2: 1 ten 5 878000000; expected four"):
+        load(tmp_path)
+
+
+def test_a_set_of_a_hundred_thousand_ratings_is_loaded(load, warehouse, tmp_path):
+    """943 users, 1,682 items: long tails as in MovieLens-100k, over seven months."""
+    generator = np.random.default_rng(7)
+    pairs = np.unique(
+        np.column_stack(
+            [
+                1 + np.minimum(generator.pareto(1.2, 150_000) * 60, 942).astype(int),
+                1 + np.minimum(generator.exponential(250, 150_000), 1681).astype(int),
+            ]
+        ),
+        axis=0,
+    )
+    pairs = np.vstack(
+        [
+            generator.permutation(pairs)[: 100_000 - 1682],
+            np.column_stack([1 + np.arange(1682) % 943, 1 + np.arange(1682)]),
+        ]
+    )
+    extra = 100_000 - len(pairs)
+    pairs = np.vstack([pairs, np.column_stack([generator.integers(1, 944, extra),
+                                               generator.integers(1, 1683, extra)])])  # fmt: skip
+    rating = generator.choice([1, 2, 3, 4, 5], len(pairs), p=[0.06, 0.11, 0.27, 0.34, 0.22])
+    at = 874_724_710 + generator.integers(0, 18_561_928, len(pairs))
+    table = np.column_stack([pairs, rating, at])
+    (tmp_path / "u.data").write_text("\n".join("\t".join(map(str, row)) for row in table.tolist()))
+
+    first, last = load(tmp_path)
+
+    assert (last - first).days == 214
+    assert counted(
+        warehouse,
+        "select count(*), count(distinct user_id), count(distinct post_id) from raw.feed_data"
+        " where action = 'view'",
+    ) == [(len(np.unique(table, axis=0)), 943, 1682)]
+    assert counted(warehouse, "select count(*) from raw.feed_data where action = 'like'") == [
+        (int((np.unique(table, axis=0)[:, 2] >= 4).sum()),)
+    ]
+    assert counted(warehouse, "select sum(views) from feature.post_day") == [
+        (len(np.unique(table, axis=0)),)
+    ]
+
+
+def test_the_feeds_exports_become_its_history(load, warehouse, tmp_path):
+    written(
+        tmp_path,
+        user_data="id,age,city,country,exp_group,gender,os,source\n7,30,Perm,Russia,1,0,iOS,ads\n",
+        post_text_df='id,text,topic\n1,"Привет, мир",tech\n',
+        feed_data="timestamp,user_id,post_id,action,target\n2026-01-01 10:00:00,7,1,view,0\n",
+    )
+
+    assert load(tmp_path) == (date(2026, 1, 1), date(2026, 1, 1))
+
+    assert counted(warehouse, "select user_id, city, known_from from raw.user_data") == [
+        (7, "Perm", date(2026, 1, 2))
+    ]
+    assert counted(warehouse, "select text from raw.post_text_df") == [("Привет, мир",)]
+    assert counted(warehouse, "select user_id, post_ids from feature.user_post_day") == [(7, [1])]
 
 
 # What a logistic regression on log RFM (at 1997-10-01 BG/NBD on PR AUC) reached in a trial with

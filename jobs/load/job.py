@@ -9,9 +9,11 @@ from psycopg import sql
 from sqlalchemy import Engine, text
 
 from jobs.extract import job as extract
-from jobs.load import apparel, cdnow
+from jobs.extract.tables import SHOP, SOCIAL
+from jobs.load import cdnow, exports, ratings
 from jobs.load.blocks import Blocks, NotLoadable
-from jobs.simulate.job import create
+from jobs.simulate.job import create as create_shop
+from jobs.simulate.social.job import create as create_feed
 from jobs.warehouse import Postgres, driver
 
 # Column that dates a row, by table: it tells which days there are.
@@ -19,6 +21,7 @@ DATED_BY = {
     "apparel_messages": "least(min(created_at)::date, min(date))",
     "apparel_purchases": "min(date)",
     "client_event": "min(event_time)::date",
+    "feed_data": "min(timestamp)::date",
 }
 
 
@@ -43,7 +46,8 @@ def load(
         owner: the product database, as a role that may write it.
         source: the same, as the role that extraction reads with.
         warehouse: the warehouse.
-        folder: CSV files of the three apparel tables, or CDNOW_master.txt.
+        folder: CSV files of the owners' tables, or ratings (``jobs.load.ratings``), or
+            CDNOW_master.txt.
         target_as_of: day that the labels of an apparel_target_binary file stand on.
         report: is told what is being done.
 
@@ -53,15 +57,17 @@ def load(
     Raises:
         NotLoadable: naming what was found and what is known.
     """
-    found = cdnow.tables(folder) or apparel.tables(folder)
-    if not found:
+    found = cdnow.tables(folder) or ratings.tables(folder) or exports.tables(folder)
+    if not DATED_BY.keys() & found.keys():
         names = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else "none"
         raise NotLoadable(
-            f"{folder}: no known file (found {names}); expected CDNOW_master.txt, or "
-            "apparel-purchases.csv, apparel-messages.csv and client-event.csv with their owners' "
-            "columns (apparel-target_binary.csv may stand beside them)"
+            f"{folder}: no known file with days (found {names}); expected CDNOW_master.txt; "
+            "ratings (u.data, ratings.dat or ratings.csv); apparel-purchases.csv, apparel-messages.csv and "
+            "client-event.csv (apparel-target_binary.csv may stand beside them); or feed-data.csv "
+            "with user-data.csv, post-text-df.csv and post-image.csv, with their owners' columns"
         )
-    create(owner)
+    create_shop(owner)
+    create_feed(owner)
     with owner.begin() as connection:
         ours = driver(connection)
         for table, (columns, blocks) in found.items():
@@ -76,11 +82,11 @@ def load(
                 )
             report(f"{table} from {folder.name}")
             _copy(ours, table, columns, blocks, folder)
-        if (labels := apparel.labels(folder)) is not None:
+        if (labels := exports.labels(folder)) is not None:
             _load_labels(warehouse, labels, target_as_of, folder)
     first, last = _days(owner, [table for table in found if table in DATED_BY])
     with warehouse.begin() as connection:
-        for table in extract.SHOP:
+        for table in (*SHOP, *SOCIAL):
             if table not in found:
                 connection.execute(
                     text(
@@ -89,7 +95,11 @@ def load(
                     ),
                     {"table": table, "reason": f"no file for it in {folder.name}"},
                 )
-    extract.load_range(source, warehouse, first, last, allow_empty=True, report=report)
+    for family in (SHOP, SOCIAL):
+        if found.keys() & set(family):
+            extract.load_range(
+                source, warehouse, first, last, family, allow_empty=True, report=report
+            )
     return first, last
 
 
@@ -125,7 +135,7 @@ def _fill(ours: Postgres, table: str, columns: list[str], blocks: Blocks, folder
         with ours.cursor().copy(statement) as rows:
             for block in blocks:
                 rows.write(block)
-    except (psycopg.DataError, psycopg.errors.UndefinedColumn) as error:
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.UndefinedColumn) as error:
         raise NotLoadable(
             f"{table} from {folder}: {' '.join(str(error).split())}; nothing was loaded. "
             "Mend the file, then load it again"

@@ -1,10 +1,10 @@
-"""The shop's own exports: one CSV file per table, with the table's columns in any order."""
+"""The owners' own exports: one CSV file per table, with the table's columns in any order."""
 
 from pathlib import Path
 
+from jobs.extract.tables import TABLES
 from jobs.load.blocks import Blocks, NotLoadable, body, header
 
-TABLES = ("apparel_purchases", "apparel_messages", "client_event")
 LABELS = "apparel_target_binary"
 
 
