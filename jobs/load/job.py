@@ -62,9 +62,10 @@ def load(
         names = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else "none"
         raise NotLoadable(
             f"{folder}: no known file with days (found {names}); expected CDNOW_master.txt; "
-            "ratings (u.data, ratings.dat or ratings.csv); apparel-purchases.csv, apparel-messages.csv and "
-            "client-event.csv (apparel-target_binary.csv may stand beside them); or feed-data.csv "
-            "with user-data.csv, post-text-df.csv and post-image.csv, with their owners' columns"
+            "ratings (u.data, ratings.dat or ratings.csv); apparel-purchases.csv, "
+            "apparel-messages.csv and client-event.csv (apparel-target_binary.csv may stand "
+            "beside them); or feed-data.csv with user-data.csv, post-text-df.csv and "
+            "post-image.csv, with their owners' columns"
         )
     create_shop(owner)
     create_feed(owner)
