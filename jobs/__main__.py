@@ -172,6 +172,17 @@ def run(
 
 
 @app.command()
+def readout(as_of: Day) -> None:
+    """Count what users did with what they were shown, compare the arms of the experiments."""
+    from jobs.experiment import job
+
+    job.make_days(warehouse(), as_of.date(), settings.raw_days())
+    published = job.read_out(warehouse(), as_of.date())
+    _mended(job.JOB, as_of)
+    typer.echo(f"{job.JOB} {as_of.date()}: {published}")
+
+
+@app.command()
 def versions(job: Job) -> None:
     """List the job's model versions, newest first."""
     from jobs import champion

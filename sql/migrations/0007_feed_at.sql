@@ -172,7 +172,7 @@ create table experiment.user_day (
     hits integer not null check (hits between 0 and impressions),
     views integer not null check (views >= 0),
     likes integer not null check (likes between 0 and views),
-    primary key (experiment, as_of, user_id)
+    primary key (as_of, experiment, user_id)
 );
 comment on table experiment.user_day is 'What each user was shown on the day before as_of and did with it; the readout is summed from here';
 comment on column experiment.user_day.experiment is 'Experiment';
@@ -182,7 +182,7 @@ comment on column experiment.user_day.arm is 'Arm of the day''s first answer';
 comment on column experiment.user_day.in_both is 'Whether answers of that day came from different arms';
 comment on column experiment.user_day.impressions is 'Answers of the feed';
 comment on column experiment.user_day.hits is 'Answers of whose first five posts the user liked one afterwards, on the same day';
-comment on column experiment.user_day.views is 'Posts shown that day and viewed (or liked) afterwards on that day, each once';
+comment on column experiment.user_day.views is 'Posts shown that day and viewed (or liked) afterwards on that day, each once; events may stand up to five minutes before the answer, since clocks differ';
 comment on column experiment.user_day.likes is 'Those of them that were liked';
 
 create table experiment.user_total (
@@ -196,7 +196,7 @@ create table experiment.user_total (
     hits bigint not null,
     views bigint not null,
     likes bigint not null,
-    primary key (experiment, as_of, user_id)
+    primary key (as_of, experiment, user_id)
 );
 comment on table experiment.user_total is 'Sums of experiment.user_day since the experiment began, one snapshot per as_of; the last few are kept, from which the next is made';
 comment on column experiment.user_total.experiment is 'Experiment';
