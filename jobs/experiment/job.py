@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 import pyarrow as pa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from jobs.checks import validate
 from jobs.experiment import impressions, readout
@@ -87,6 +87,8 @@ def _days_to_count(connection: Connection, as_of: date) -> list[date]:
 
 def _count(connection: Connection, as_of: date) -> None:
     """Write what each user did on the day before ``as_of``, and the sums up to then."""
+    # The day's rows were never analysed: where the planner takes them for few, it would loop.
+    connection.execute(text("set local enable_nestloop = off"))
     checksum = sql_file("experiment/user_day_checksum.sql")
     before = rows(connection, checksum, as_of=as_of)
     execute(connection, "experiment/user_day_clear.sql", as_of=as_of)

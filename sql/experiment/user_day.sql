@@ -48,22 +48,33 @@ event as (
         post_id
 ),
 
--- What the user did with each post of each answer.
-outcome as (
+shown as (
     select
         answer.experiment,
         answer.request_id,
         answer.user_id,
+        answer.served_at - cast(:skew as interval) as since,
+        post.post_id,
+        post.position
+    from answer
+    cross join lateral unnest(answer.post_ids, answer.positions) as post (post_id, position)
+),
+
+-- What the user did with each post of each answer.
+outcome as (
+    select
+        shown.experiment,
+        shown.request_id,
+        shown.user_id,
         shown.post_id,
         shown.position,
-        event.last_liked_at >= answer.served_at - cast(:skew as interval) as is_liked
-    from answer
-    cross join lateral unnest(answer.post_ids, answer.positions) as shown (post_id, position)
+        event.last_liked_at >= shown.since as is_liked
+    from shown
     inner join event
         on
-            answer.user_id = event.user_id
+            shown.user_id = event.user_id
             and shown.post_id = event.post_id
-            and event.last_seen_at >= answer.served_at - cast(:skew as interval)
+            and shown.since <= event.last_seen_at
 ),
 
 hit as (
