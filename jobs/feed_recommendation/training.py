@@ -23,9 +23,15 @@ ARMS = ("control", "test")
 TRAIN_DAYS = 3
 # So many users of a day teach the ranker; more say little more.
 MAX_USERS = 20_000
-UNVIEWED = 20
+UNVIEWED = 15
 UNVIEWED_WEIGHT = 0.3
-PARAMS = {"iterations": 200, "depth": 5, "learning_rate": 0.05, "l2_leaf_reg": 10.0}
+PARAMS = {
+    "iterations": 150,
+    "depth": 5,
+    "learning_rate": 0.07,
+    "l2_leaf_reg": 10.0,
+    "border_count": 64,
+}
 SEED = 7
 THREADS = 2
 
