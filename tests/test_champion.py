@@ -150,15 +150,23 @@ def test_the_best_baseline_within_the_calibration_bound_stands_in():
     assert verdict.figures["values"]["recency"] > verdict.figures["values"]["base"]
 
 
-def test_a_model_worse_than_the_base_rate_never_replaces_a_champion_worse_still():
+def test_the_base_rate_serves_where_champion_and_challenger_are_both_worse():
     scores = gate_rows(base=0, recency=1, old=4, new=2)
     scores["old"], scores["new"] = 1 - scores["old"], 1 - scores["new"]
 
     verdict = judged(scores, champion="old", gate=without_calibration())
 
     assert verdict.figures["gain"]["low"] > 0
-    assert verdict.winner == "old"
+    assert verdict.winner == "base"
     assert "over base_rate is not above zero" in verdict.reason
+    assert "the champion is worse than base_rate" in verdict.reason
+
+
+def test_a_champion_that_may_be_as_good_as_the_base_rate_stays():
+    scores = gate_rows(base=0, recency=1, old=0, new=2)
+    scores["new"] = 1 - scores["new"]
+
+    assert judged(scores, champion="old", gate=without_calibration()).winner == "old"
 
 
 @pytest.mark.parametrize(("champion_version", "winner"), [("old", "old"), (None, "base")])

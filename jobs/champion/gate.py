@@ -83,7 +83,8 @@ def judge(
     the champion is older than ``max_age_days`` and the interval's lower end is above ``-margin``.
     Always, its interval over the floor must lie above zero, and the interval of its calibration
     error must not lie above the bound: few clients show an error by chance, however true the
-    probabilities are. Without a champion the best baseline stands in for a challenger that fails.
+    probabilities are. Without a champion the best baseline stands in for a challenger that fails;
+    and so does the floor in place of a champion that is surely worse than it.
 
     Args:
         gate: the job's settings.
@@ -164,6 +165,10 @@ def judge(
     old = champion_age_days > gate.max_age_days
     said = f"{gate.metric} {_text(gain)} over {champion}"
     if failed:
+        fallen = figures["champion_over_floor"] = _gain(gate, drawn, primary, champion, floor)
+        if fallen["high"] < 0:
+            worse = f"the champion is worse than {gate.floor}, {gate.metric} {_text(fallen)}"
+            return Verdict(floor, f"{said}; {'; '.join(failed)}; {worse}", figures)
         return Verdict(champion, f"{said}; {'; '.join(failed)}", figures)
     if gain["low"] > 0:
         return Verdict(challenger, f"{said}: better", figures)
