@@ -5,12 +5,14 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote
 
 from jobs.local.state import LocalError
 
+# When a run that is held would start by itself.
+NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 # A machine's own address never goes through a proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -100,7 +102,17 @@ def unpause(airflow: Airflow, dag: str) -> None:
     call(airflow, "PATCH", f"/api/v2/dags/{dag}?update_mask=is_paused", {"is_paused": False})
 
 
-def ensure_run(airflow: Airflow, dag: str, as_of: date, conf: dict[str, object]) -> str:
+def hold_run(airflow: Airflow, dag: str, as_of: date, why: str) -> None:
+    """Make sure that the DAG has a run for ``as_of``; one made here waits until `ensure_run`.
+
+    The scheduler makes no second run of a day. So a DAG can be unpaused, which would start today's
+    run at once, while earlier days are still to be run.
+    """
+    if not find_run(airflow, dag, as_of):
+        make_run(airflow, dag, as_of, {"note": why, "run_after": NEVER.isoformat()})
+
+
+def ensure_run(airflow: Airflow, dag: str, as_of: date) -> str:
     """Make sure that the DAG has a run for ``as_of`` that is done or on its way.
 
     A run that exists is kept; if it failed, its failed tasks are cleared to run again.
@@ -108,44 +120,71 @@ def ensure_run(airflow: Airflow, dag: str, as_of: date, conf: dict[str, object])
     Returns:
         The run's id.
     """
-    runs = f"/api/v2/dags/{dag}/dagRuns"
+    found = find_run(airflow, dag, as_of)
+    if found and found["state"] == "queued" and found["run_after"] >= f"{NEVER.year}":
+        # Airflow can't change when a run starts.
+        call(airflow, "DELETE", run_path(dag, found["dag_run_id"]))
+        found = None
+    if not found:
+        # Where the scheduler made it in the meantime, that one will do.
+        found = make_run(airflow, dag, as_of, {"note": "make demo"}) or find_run(
+            airflow, dag, as_of
+        )
+    assert found is not None
+    run_id: str = found["dag_run_id"]
+    if found["state"] == "failed":
+        clear = {"dry_run": False, "only_failed": True}
+        call(airflow, "POST", f"{run_path(dag, run_id)}/clear", clear)
+    return run_id
+
+
+def find_run(airflow: Airflow, dag: str, as_of: date) -> dict[str, Any] | None:
+    """Return the DAG's run for ``as_of`` as the API tells it, if there is one."""
     logical_date = f"{as_of}T00:00:00Z"
     window = f"?logical_date_gte={logical_date}&logical_date_lte={logical_date}"
-    found = call(airflow, "GET", runs + window)["dag_runs"]
-    if not found:
-        new = {"logical_date": logical_date, "conf": conf, "note": "make demo"}
-        try:
-            run_id: str = call(airflow, "POST", runs, new)["dag_run_id"]
-        except ApiError as error:
-            # The scheduler made it in the meantime.
-            if error.status != 409:
-                raise
-            return ensure_run(airflow, dag, as_of, conf)
-        return run_id
-    run_id = found[0]["dag_run_id"]
-    if found[0]["state"] == "failed":
-        clear = {"dry_run": False, "only_failed": True}
-        call(airflow, "POST", f"{runs}/{quote(run_id, safe='')}/clear", clear)
-    return run_id
+    found: list[dict[str, Any]] = call(airflow, "GET", runs_path(dag) + window)["dag_runs"]
+    return found[0] if found else None
+
+
+def make_run(
+    airflow: Airflow, dag: str, as_of: date, about: dict[str, object]
+) -> dict[str, Any] | None:
+    """Make the DAG's run for ``as_of`` and return it; None if there was one already."""
+    new = {"logical_date": f"{as_of}T00:00:00Z", **about}
+    try:
+        return call(airflow, "POST", runs_path(dag), new)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        return None
+
+
+def runs_path(dag: str) -> str:
+    """Return the address of the DAG's runs."""
+    return f"/api/v2/dags/{dag}/dagRuns"
+
+
+def run_path(dag: str, run_id: str) -> str:
+    """Return the address of one run."""
+    return f"{runs_path(dag)}/{quote(run_id, safe='')}"
 
 
 def run_state(airflow: Airflow, dag: str, run_id: str) -> str:
     """Return the run's state: queued, running, success or failed."""
-    path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id, safe='')}"
-    state: str = call(airflow, "GET", path)["state"]
+    state: str = call(airflow, "GET", run_path(dag, run_id))["state"]
     return state
 
 
 def tasks(airflow: Airflow, dag: str, run_id: str) -> list[dict[str, Any]]:
     """Return the run's task instances, as the API tells them."""
-    path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id, safe='')}/taskInstances?limit=200"
+    path = f"{run_path(dag, run_id)}/taskInstances?limit=200"
     found: list[dict[str, Any]] = call(airflow, "GET", path)["task_instances"]
     return found
 
 
 def log_tail(airflow: Airflow, task: dict[str, Any], lines: int = 30) -> str:
     """Return the last lines of a task's newest log."""
-    path = f"/api/v2/dags/{task['dag_id']}/dagRuns/{quote(task['dag_run_id'], safe='')}"
+    path = run_path(task["dag_id"], task["dag_run_id"])
     path += f"/taskInstances/{quote(task['task_id'], safe='')}/logs/{max(1, task['try_number'])}"
     path += f"?map_index={task['map_index']}&full_content=true"
     try:

@@ -1,28 +1,37 @@
-"""The demo: a shop's history loaded as a range, its last nights run by a real Airflow."""
+"""The demo: a product's history loaded as a range, its last nights run by a real Airflow."""
 
-import json
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from jobs import settings
-from jobs.local import airflow_api, up
+from jobs.local import airflow_api, feed, up
 from jobs.local.airflow_api import Airflow
 from jobs.local.progress import Report, clock, step
-from jobs.local.state import LocalError, write_private
+from jobs.local.state import LocalError
 from jobs.local.up import Platform
+from jobs.local.world import World, remembered
 from jobs.warehouse import engine, sql_file
 
 NIGHTS = 3
 DAGS = ("extract_shop", "purchase_propensity", "retention")
+# What users do depends on the night before, so these run night by night.
+FEED_DAGS = ("extract_social", "feed_recommendation")
 RUN_SECONDS = 3600
 ONE_DAY = timedelta(days=1)
-# Each a file under sql/demo.
-SUMMARY = ("published tables", "model quality", "validation results", "loaded and quarantined rows")
+# Title, its file under sql/demo.
+SUMMARY = {
+    "Published tables": "published_tables.sql",
+    "Model quality": "model_quality.sql",
+    "Validation results": "validation_results.sql",
+    "Loaded and quarantined rows": "loaded_and_quarantined_rows.sql",
+    "Feed lists on the next day's likes, in front 95 % intervals": "feed_comparison.sql",
+    "The test arm against the control, on what users were shown": "feed_experiment.sql",
+}
 
 
 def today() -> date:
@@ -36,7 +45,7 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def demo(folder: Path, last: date, clients: int | None = None) -> None:
+def demo(folder: Path, last: date, clients: int | None = None, users: int | None = None) -> None:
     """Bring the platform up, run the last nights up to as_of ``last``, print what came of it.
 
     Every step leaves alone what is there already, so a call goes on where an interrupted one
@@ -46,104 +55,91 @@ def demo(folder: Path, last: date, clients: int | None = None) -> None:
         folder: the state folder, locked by the caller.
         last: as_of of the last night.
         clients: size of the simulated shop; default the simulation's own.
+        users: size of the simulated feed; default the simulation's own.
 
     Raises:
         LocalError: if a step can't be done; it names what to look at.
     """
     begun = time.monotonic()
     platform = up.prepare_databases(folder)
-    world = remembered_world(folder, last, clients)
+    world = remembered(folder, last, clients, users)
     nights = [last - night * ONE_DAY for night in reversed(range(NIGHTS))]
     # The history is copied before the last days happen, so that the nights find late and
     # corrected rows, as nights do.
     with step("simulating the shop's database") as report:
-        simulate_app(platform, world, nights[0] - ONE_DAY, report)
-    with step("loading its history") as report:
+        simulate_shop(platform, world, nights[0] - ONE_DAY, report)
+    with step("simulating the feed's database") as report:
+        feed.play(platform, world, nights[0] - ONE_DAY, report)
+    with step("loading their history") as report:
         load_history(platform, world, nights[0], report)
-    with step("simulating the last days") as report:
-        simulate_app(platform, world, last, report)
+    with step("simulating the shop's last days") as report:
+        simulate_shop(platform, world, last, report)
     with step("Airflow, MLflow and the pages") as report:
         airflow = up.start_services(platform, report)
     with step(f"the nights {nights[0]} to {last} in Airflow") as report:
-        run_nights(airflow, nights, report)
+        run_nights(platform, airflow, world, nights, report)
     print(f"\n{summary(platform)}\n\n{up.where_to_look(platform)}")
     print(f"\ndone in{clock(time.monotonic() - begun)}")
 
 
-def remembered_world(folder: Path, last: date, clients: int | None) -> dict[str, Any]:
-    """Return the simulated world's size and first day: those of the first demo in this folder.
-
-    Raises:
-        LocalError: if another size is asked for than the one that is there.
-    """
-    from jobs.simulate import job
-
-    file = folder / "demo.json"
-    if file.exists():
-        world: dict[str, Any] = json.loads(file.read_text())
-        if clients not in (None, world["clients"]):
-            raise LocalError(
-                f"the demo in {folder} has {world['clients']} clients, not {clients}: "
-                f"`make clean` starts anew"
-            )
-        return world
-    start = last - timedelta(days=job.HISTORY_DAYS)
-    world = {"clients": clients or job.CLIENTS, "start": str(start)}
-    write_private(file, json.dumps(world))
-    return world
-
-
-def simulate_app(platform: Platform, world: dict[str, Any], last: date, report: Report) -> None:
+def simulate_shop(platform: Platform, world: World, last: date, report: Report) -> None:
     """Bring the simulated shop to the morning of ``last``."""
     from jobs.simulate import job
 
-    start = date.fromisoformat(world["start"])
     job.simulate(
         engine(platform.settings["NIGHTSHIFT_SIMULATOR_URL"]),
-        clients=world["clients"],
-        start=start,
+        clients=world.clients,
+        start=world.start,
         end=last,
         report=lambda day, rows: report(
-            f"{(day - start).days + 1}/{(last - start).days} days, {rows:,} rows"
+            f"{(day - world.start).days + 1}/{(last - world.start).days} days, {rows:,} rows"
         ),
     )
 
 
-def load_history(
-    platform: Platform, world: dict[str, Any], first_night: date, report: Report
-) -> None:
+def load_history(platform: Platform, world: World, first_night: date, report: Report) -> None:
     """Load all days before those that the demo's nights extract, as one range."""
     from jobs.extract import job
-    from jobs.simulate import job as job_simulate
+    from jobs.simulate import job as shop
+    from jobs.simulate.social import job as social
 
-    job.load_range(
-        engine(platform.settings["AIRFLOW_CONN_APP"]),
-        engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]),
-        date.fromisoformat(world["start"]),
-        first_night - 2 * ONE_DAY,
-        # A small simulated shop has days without a purchase.
-        allow_empty=world["clients"] < job_simulate.CLIENTS,
-        report=report,
-    )
+    # A small simulated product has days without a purchase.
+    small = world.clients < shop.CLIENTS or world.users < social.USERS
+    for tables, start in ((job.SHOP, world.start), (job.SOCIAL, world.feed_start)):
+        job.load_range(
+            engine(platform.settings["AIRFLOW_CONN_APP"]),
+            engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]),
+            start,
+            first_night - 2 * ONE_DAY,
+            tables,
+            allow_empty=small,
+            report=report,
+        )
 
 
-def run_nights(airflow: Airflow, nights: list[date], report: Report) -> None:
+def run_nights(
+    platform: Platform, airflow: Airflow, world: World, nights: list[date], report: Report
+) -> None:
     """Let the scheduler run every DAG for these nights, and return when all succeeded.
+
+    Before each night of the feed its day is played: users see what the night before published.
 
     Raises:
         LocalError: with the end of the failed task's log, if a run fails.
     """
     report("waiting for the DAGs to load")
-    airflow_api.wait_for_dags(airflow, list(DAGS))
-    runs = [
-        (dag, airflow_api.ensure_run(airflow, dag, night, {})) for night in nights for dag in DAGS
-    ]
-    for dag in DAGS:
+    airflow_api.wait_for_dags(airflow, [*DAGS, *FEED_DAGS])
+    for dag in FEED_DAGS:
+        airflow_api.hold_run(airflow, dag, nights[-1], "waits until `make demo` plays its day")
+    runs = [(dag, airflow_api.ensure_run(airflow, dag, night)) for night in nights for dag in DAGS]
+    for dag in (*DAGS, *FEED_DAGS):
         airflow_api.unpause(airflow, dag)
+    planned = len(nights) * len((*DAGS, *FEED_DAGS))
+    ahead, feed_runs = list(nights), list[tuple[str, str]]()
     deadline = time.monotonic() + RUN_SECONDS
     told: set[tuple[str, str, int]] = set()
     while True:
-        states = {run: airflow_api.run_state(airflow, *run) for run in runs}
+        states = {run: airflow_api.run_state(airflow, *run) for run in runs + feed_runs}
         count = Counter(states.values())
         working = []
         for run, state in states.items():
@@ -156,15 +152,20 @@ def run_nights(airflow: Airflow, nights: list[date], report: Report) -> None:
         if count["failed"]:
             (dag, run_id) = next(run for run, state in states.items() if state == "failed")
             raise LocalError(failure(airflow, dag, run_id))
-        if count["success"] == len(runs):
-            report(f"{len(runs)} runs")
+        if count["success"] == planned:
+            report(f"{planned} runs")
             return
         if time.monotonic() > deadline:
             raise LocalError(
                 f"{dict(count)} after {RUN_SECONDS // 60} minutes; see {airflow.url}, "
                 f"then call `make demo` again"
             )
-        report(f"{count['success']}/{len(runs)} runs done; {', '.join(working) or 'scheduling'}")
+        if ahead and all(states[run] == "success" for run in feed_runs):
+            night = ahead.pop(0)
+            feed.play(platform, world, night, report)
+            feed_runs += [(dag, airflow_api.ensure_run(airflow, dag, night)) for dag in FEED_DAGS]
+            continue
+        report(f"{count['success']}/{planned} runs done; {', '.join(working) or 'scheduling'}")
         time.sleep(1)
 
 
@@ -192,22 +193,28 @@ def failure(airflow: Airflow, dag: str, run_id: str) -> str:
 
 
 def summary(platform: Platform) -> str:
-    """Return what came of the nights: tables, quality, validation, quarantine, loads."""
-    parts = []
-    with engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]).connect() as connection:
-        for title in SUMMARY:
-            found = connection.execute(text(sql_file(f"demo/{title.replace(' ', '_')}.sql")))
-            lines = [tuple("" if v is None else str(v) for v in row) for row in found]
-            shown = table(list(found.keys()), lines) if lines else "nothing"
-            parts.append(f"{title.capitalize()}\n{shown}")
+    """Return what came of the nights: tables, quality, validation, quarantine, loads, lists."""
+    warehouse = engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"])
+    with warehouse.connect() as connection:
+        parts = [f"{title}\n{table(connection, file)}" for title, file in SUMMARY.items()]
+        newest = feed.published_days(warehouse)[-1]
+        people = connection.execute(text(sql_file("demo/feed_users.sql")), {"as_of": newest})
+        for who, user_id in people.all():
+            shown = table(connection, "feed_list.sql", user_id=user_id)
+            parts.append(f"What the feed shows user {user_id} now ({who})\n{shown}")
     return "\n\n".join(parts)
 
 
-def table(head: list[str], lines: list[tuple[str, ...]]) -> str:
-    """Return rows as text in aligned columns."""
+def table(connection: Connection, file: str, **values: object) -> str:
+    """Return the rows of a file under sql/demo in aligned columns."""
+    found = connection.execute(text(sql_file(f"demo/{file}")), values)
+    lines = [tuple("" if v is None else str(v) for v in row) for row in found]
+    if not lines:
+        return "nothing"
+    head = tuple(found.keys())
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     shown = [
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in [tuple(head), *lines]
+        for line in [head, *lines]
     ]
     return "\n".join(shown)

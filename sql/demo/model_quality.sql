@@ -1,4 +1,4 @@
--- Demo summary: the newest model beside its baselines, on rows none was fitted on
+-- Demo summary: the newest model of each score beside its baselines, on rows none was fitted on
 -- Grain:         one row per job and model or baseline
 -- Inputs:        bi.model_quality
 -- Output:        job, name, one column per metric
@@ -16,6 +16,7 @@ select
 from bi.model_quality
 where
     stage = 'gate'
+    and metric in ('roc_auc', 'pr_auc', 'brier', 'ece', 'lift')
     and as_of = (
         select max(newest.as_of) from bi.model_quality as newest
         where newest.job = model_quality.job and newest.stage = 'gate'
