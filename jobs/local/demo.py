@@ -20,7 +20,7 @@ from jobs.warehouse import engine, sql_file
 NIGHTS = 3
 DAGS = ("extract_shop", "purchase_propensity", "retention")
 # What users do depends on the night before, so these run night by night.
-FEED_DAGS = ("extract_social", "feed_recommendation")
+FEED_DAGS = ("extract_social", "feed_recommendation", "experiment_readout")
 RUN_SECONDS = 3600
 ONE_DAY = timedelta(days=1)
 # Title, its file under sql/demo.
