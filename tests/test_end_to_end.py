@@ -1,4 +1,4 @@
-"""The README's first command on a small shop: a real scheduler, real tasks, real tables."""
+"""The README's first command on a small world: a real scheduler, real tasks, real tables."""
 
 import os
 import subprocess
@@ -12,13 +12,14 @@ import psycopg
 import pytest
 
 from jobs.local import airflow_api, processes, state
-from jobs.local.demo import today
+from jobs.local.demo import ORDER, today
 from jobs.settings import ROOT
 
-CLIENTS = 6_000
+CLIENTS, USERS = 6_000, 400
 PATIENCE_SECONDS = 900
 PORTS = ("POSTGRES", "AIRFLOW", "MLFLOW", "PAGES")
-JOB = "purchase_propensity"
+JOB, FEED = "purchase_propensity", "feed_recommendation"
+DAY_PARTS = 4
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def local(environment) -> Local:
 def demo(local: Local) -> Iterator[str]:
     """Run the demo and yield what it printed; nothing of it is left running afterwards."""
     try:
-        done = local("demo", "--clients", str(CLIENTS))
+        done = local("demo", "--clients", str(CLIENTS), "--users", str(USERS))
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         yield done.stdout
     finally:
@@ -140,47 +141,134 @@ def test_the_nights_found_late_rows_and_set_offenders_aside(settings):
     assert refused > 0
 
 
-def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, settings):
-    first, last = nights()[0] - timedelta(days=2), nights()[0] - timedelta(days=1)
-    password = state.secret(Path(environment["NIGHTSHIFT_STATE"]), "airflow_admin")
-    url = f"http://127.0.0.1:{environment['NIGHTSHIFT_AIRFLOW_PORT']}"
-    airflow = airflow_api.Airflow(url, "admin", password)
-    checksums = (
-        "select as_of, model_version, checksum from ops.publication"
-        f" where as_of between '{first}' and '{last}' order by publication_id"
+def test_every_night_publishes_a_list_for_every_user_and_part_of_the_day(settings):
+    found = ask(
+        settings["AIRFLOW_CONN_WAREHOUSE"],
+        "select as_of, count(*), count(distinct day_part), count(distinct arm),"
+        " min(cardinality(post_ids)),"
+        " (select count(distinct user_id) from raw.user_data"
+        " where known_from <= list.as_of and known_to > list.as_of)"
+        " from result.feed_recommendation as list group by as_of order by as_of",
     )
-    promotions = f"select count(*) from ops.promotion where decision = 'promote' and job = '{JOB}'"
-    promoted = ask(settings["AIRFLOW_CONN_WAREHOUSE"], promotions)
+
+    assert [row[0] for row in found] == nights()
+    for _, lists, parts, arms, shortest, users in found:
+        assert users > USERS / 2
+        assert lists == users * DAY_PARTS
+        assert (parts, arms) == (DAY_PARTS, 2)
+        assert shortest > 0
+
+
+def test_users_saw_the_lists_published_for_the_day_and_liked_posts_of_them(settings):
+    url = settings["AIRFLOW_CONN_WAREHOUSE"]
+    arms = ask(
+        url,
+        "select as_of, array_agg(distinct arm order by arm),"
+        " bool_and(cast(served_at at time zone 'UTC' as date) = as_of)"
+        " from experiment.impression group by as_of order by as_of",
+    )
+    strange = ask(
+        url,
+        "select request_id from experiment.impression as shown"
+        " left join result.feed_recommendation as list using (as_of, user_id, day_part)"
+        " where list.post_ids is null or not shown.post_ids <@ list.post_ids"
+        " or not shown.sources <@ list.sources or shown.arm <> list.arm"
+        " or not list.model_version = shown.model_version",
+    )
+    liked = ask(
+        url,
+        "select count(*) from experiment.impression as shown"
+        " join raw.feed_data as event using (user_id)"
+        " where event.action = 'like' and event.post_id = any(shown.post_ids)"
+        " and event.timestamp > shown.served_at",
+    )[0][0]
+
+    # Today's lists are published, and nobody has reacted to them yet.
+    assert arms == [(night, ["control", "test"], True) for night in nights()[:-1]]
+    assert strange == []
+    assert liked > 0
+
+
+def test_the_readout_has_counted_the_days_on_which_users_saw_lists(settings, demo):
+    found = ask(
+        settings["NIGHTSHIFT_BI_URL"],
+        "select as_of, metric, first_day, last_day, users > 0 and users_compared > 0,"
+        " users_in_both, sample_ratio_alarm from bi.experiment_result order by metric",
+    )
+
+    days = (nights()[2], nights()[0], nights()[1])
+    assert [(row[0], row[2], row[3]) for row in found] == [days] * 3
+    assert [row[1] for row in found] == ["hitrate_5", "like_rate", "user_like_share"]
+    assert {row[4:] for row in found} == {(True, 0, False)}
+    for words in ("ndcg_10", "popular_30d", "(control)", "(test)", "(unknown user)"):
+        assert words in demo
+
+
+def test_no_night_began_before_its_turn_or_called_anybody(environment, settings):
+    airflow = airflow_of(environment)
+
+    for dag in ORDER:
+        runs = airflow_api.call(airflow, "GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
+        begun = sorted((run["logical_date"][:10], run["start_date"], run["state"]) for run in runs)
+        assert [run[0] for run in begun] == [str(night) for night in nights()]
+        assert [run[1] for run in begun] == sorted(run[1] for run in begun)
+        assert {run[2] for run in begun} == {"success"}
+    assert ask(settings["AIRFLOW_CONN_WAREHOUSE"], "select * from ops.incident") == []
+
+
+def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, settings):
+    first, last = nights()[0] - timedelta(days=3), nights()[0] - timedelta(days=1)
+    days = [first + timedelta(days=n) for n in range(3)]
+    airflow = airflow_of(environment)
+    checksums = (
+        "select table_name, as_of, model_version, checksum from ops.publication"
+        f" where as_of between '{first}' and '{last}'"
+        f" and table_name in ('result.{JOB}', 'result.{FEED}') order by table_name, as_of"
+    )
+    promotions = "select count(*) from ops.promotion where decision = 'promote'"
+    promoted = ask(settings["AIRFLOW_CONN_WAREHOUSE"], f"{promotions} and job = '{JOB}'")
 
     seen = []
     for _ in range(2):
-        made = local(
-            "airflow", "backfill", "create", "--dag-id", JOB, "--from-date", str(first),
-            "--to-date", str(last), "--reprocess-behavior", "completed",
-        )  # fmt: skip
-        assert made.returncode == 0, made.stderr[-2000:]
-        wait_for_backfill(airflow)
+        for job in (JOB, FEED):
+            made = local(
+                "airflow", "backfill", "create", "--dag-id", job, "--from-date", str(first),
+                "--to-date", str(last), "--reprocess-behavior", "completed",
+            )  # fmt: skip
+            assert made.returncode == 0, made.stderr[-2000:]
+        for job in (JOB, FEED):
+            wait_for_backfill(airflow, job)
         seen.append(ask(settings["AIRFLOW_CONN_WAREHOUSE"], checksums))
 
-    assert [row[0] for row in seen[0]] == [first, last]
+    tables = (f"result.{FEED}", f"result.{JOB}")
+    assert [row[:2] for row in seen[0]] == [(table, day) for table in tables for day in days]
     assert seen[1] == seen[0]
-    assert ask(settings["AIRFLOW_CONN_WAREHOUSE"], promotions) == promoted
+    after = ask(settings["AIRFLOW_CONN_WAREHOUSE"], f"{promotions} and job = '{JOB}'")
+    assert after == promoted
 
 
-def wait_for_backfill(airflow: airflow_api.Airflow) -> None:
-    """Return when every backfill is over, all runs of the DAG successes."""
+def airflow_of(environment: dict[str, str]) -> airflow_api.Airflow:
+    password = state.secret(Path(environment["NIGHTSHIFT_STATE"]), "airflow_admin")
+    url = f"http://127.0.0.1:{environment['NIGHTSHIFT_AIRFLOW_PORT']}"
+    return airflow_api.Airflow(url, "admin", password)
+
+
+def wait_for_backfill(airflow: airflow_api.Airflow, job: str) -> None:
+    """Return when every backfill of the DAG is over, all its runs successes."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        found = airflow_api.call(airflow, "GET", f"/api/v2/backfills?dag_id={JOB}")["backfills"]
+        found = airflow_api.call(airflow, "GET", f"/api/v2/backfills?dag_id={job}")["backfills"]
         if found and all(backfill["completed_at"] for backfill in found):
-            runs = airflow_api.call(airflow, "GET", f"/api/v2/dags/{JOB}/dagRuns?limit=100")
+            runs = airflow_api.call(airflow, "GET", f"/api/v2/dags/{job}/dagRuns?limit=100")
             assert {run["state"] for run in runs["dag_runs"]} == {"success"}
             return
         time.sleep(2)
-    raise AssertionError("the backfill did not end")
+    raise AssertionError(f"the backfill of {job} did not end")
 
 
-def test_a_second_demo_only_looks(local, demo):
+def test_a_second_demo_only_looks(local, settings, demo):
+    there = "select (select count(*) from experiment.impression), (select count(*) from ops.load)"
+    before = ask(settings["AIRFLOW_CONN_WAREHOUSE"], there)
     begun = time.monotonic()
 
     again = local("demo")
@@ -188,6 +276,7 @@ def test_a_second_demo_only_looks(local, demo):
     assert again.returncode == 0, again.stderr[-2000:]
     assert "Published tables" in again.stdout
     assert time.monotonic() - begun < 240
+    assert ask(settings["AIRFLOW_CONN_WAREHOUSE"], there) == before
 
 
 def test_down_leaves_nothing_running(local, environment, demo):

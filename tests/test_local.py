@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import psycopg
@@ -16,9 +17,22 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from jobs import settings
-from jobs.local import databases, postgres, processes, progress, services, state
+from jobs.local import (
+    databases,
+    demo,
+    feed,
+    postgres,
+    processes,
+    progress,
+    services,
+    state,
+    world,
+)
 from jobs.local.databases import Server
 from jobs.local.state import LocalError
+from jobs.local.up import Platform
+from jobs.simulate.social.world import FIRST_POST_ID
+from jobs.warehouse import rows
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -408,6 +422,128 @@ def test_progress_off_a_terminal_is_plain_lines(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].endswith("history ...")
     assert lines[-1].endswith("history: 1/3 days  (failed)")
+
+
+# The demo ----------------------------------------------------------------------------------------
+
+FEED_START, PLAYED = date(2026, 1, 1), date(2026, 1, 5)
+SMALL = world.World(clients=1, start=FEED_START, users=60, feed_start=FEED_START)
+
+
+@pytest.fixture
+def feed_platform(server, folder, app, warehouse, as_role, given):
+    """A feed simulated up to a day, for which a list of ten posts is published for everybody."""
+    roles = {
+        "NIGHTSHIFT_SIMULATOR_URL": "simulator",
+        "AIRFLOW_CONN_WAREHOUSE": "nightshift",
+        "NIGHTSHIFT_FEED_API_URL": "feed_api",
+    }
+    urls = {
+        name: as_role(role).url.render_as_string(hide_password=False)
+        for name, role in roles.items()
+    }
+    platform = Platform(Server(server.admin_url, folder), urls)
+    feed.play(platform, SMALL, PLAYED, progress.quiet)
+    with as_role("simulator").connect() as connection:
+        posts = [row["id"] for row in rows(connection, "select id from post_text_df order by id")]
+        users = [row["id"] for row in rows(connection, "select id from user_data order by id")]
+    for user in users:
+        for part in (0, 12):
+            given(
+                "result.feed_recommendation", as_of=PLAYED, user_id=user, day_part=part,
+                arm="test", model_version="toy-1", post_ids=posts[:10], scores=[0.5] * 10,
+                sources=[1, 2] * 5,
+            )  # fmt: skip
+    given(
+        "ops.publication", table_name=feed.TABLE, as_of=PLAYED, model_version="toy-1",
+        rows=len(users) * 2, checksum="x", replaced=False,
+    )  # fmt: skip
+    yield platform
+    with as_role("simulator").begin() as connection:
+        connection.execute(text("drop schema simulation cascade"))
+
+
+def seen(as_role):
+    """Return what was logged, and the rows of the source's feed."""
+    with as_role("nightshift").connect() as connection:
+        logged = rows(connection, "select * from experiment.impression order by request_id")
+    with as_role("simulator").connect() as connection:
+        happened = rows(connection, "select count(*) as n, max(timestamp) as at from feed_data")
+    return logged, happened
+
+
+def test_users_see_the_lists_published_for_their_day_and_what_they_saw_is_logged(
+    feed_platform, as_role
+):
+    feed.play(feed_platform, SMALL, PLAYED + timedelta(days=1), progress.quiet)
+
+    logged, happened = seen(as_role)
+    assert logged
+    assert happened[0]["at"].date() >= PLAYED
+    for row in logged:
+        assert row["served_at"].date() == row["as_of"] == PLAYED
+        assert row["day_part"] == (12 if row["served_at"].hour >= 12 else 0)
+        assert (row["experiment"], row["arm"], row["list"]) == ("feed", "test", "user")
+        assert row["model_version"] == "toy-1"
+        assert row["positions"] == list(range(1, len(row["post_ids"]) + 1))
+        # The sources are those that the list names for these posts.
+        assert row["sources"] == [1 + (post - FIRST_POST_ID) % 2 for post in row["post_ids"]]
+
+
+def test_a_day_killed_before_its_impressions_were_logged_is_made_good(
+    feed_platform, as_role, monkeypatch
+):
+    def killed(*_arguments, **_values):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(feed, "execute", killed)
+        with pytest.raises(KeyboardInterrupt):
+            feed.play(feed_platform, SMALL, PLAYED + timedelta(days=1), progress.quiet)
+    assert world.playing(feed_platform.server.state) == PLAYED
+    assert seen(as_role)[0] == []
+
+    for _ in range(2):
+        feed.play(feed_platform, SMALL, PLAYED + timedelta(days=1), progress.quiet)
+        found = seen(as_role)
+        assert found[0]
+        assert world.playing(feed_platform.server.state) is None
+
+    # A day that was played is not played again, whatever is logged of it.
+    feed.play_served(feed_platform, PLAYED)
+    assert seen(as_role) == found
+
+
+def test_lists_published_after_their_day_was_played_were_seen_by_nobody(
+    feed_platform, as_role, given
+):
+    given(
+        "ops.publication", table_name=feed.TABLE, as_of=PLAYED - timedelta(days=1),
+        model_version="toy-1", rows=1, checksum="x", replaced=False,
+    )  # fmt: skip
+
+    feed.play(feed_platform, SMALL, PLAYED + timedelta(days=1), progress.quiet)
+
+    assert {row["as_of"] for row in seen(as_role)[0]} == {PLAYED}
+
+
+def test_a_night_of_the_feed_waits_for_the_one_before(folder):
+    nights = [PLAYED, PLAYED + timedelta(days=1)]
+
+    assert demo.needed("extract_social", nights[0], nights) == []
+    assert demo.needed("extract_social", nights[1], nights) == [
+        ("extract_social", nights[0]),
+        ("feed_recommendation", nights[0]),
+    ]
+    assert demo.needed("feed_recommendation", nights[1], nights) == [("extract_social", nights[1])]
+
+
+def test_the_demos_size_is_remembered_and_another_one_refused(folder):
+    made = world.remembered(folder, PLAYED, clients=50, users=60)
+
+    assert world.remembered(folder, PLAYED + timedelta(days=3), None, None) == made
+    with pytest.raises(LocalError, match="60 users, not 70"):
+        world.remembered(folder, PLAYED, None, 70)
 
 
 def group(pid):

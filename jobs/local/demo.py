@@ -1,7 +1,6 @@
 """The demo: a product's history loaded as a range, its last nights run by a real Airflow."""
 
 import time
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,17 @@ from jobs.local.world import World, remembered
 from jobs.warehouse import engine, sql_file
 
 NIGHTS = 3
-DAGS = ("extract_shop", "purchase_propensity", "retention")
-# What users do depends on the night before, so these run night by night.
-FEED_DAGS = ("extract_social", "feed_recommendation", "experiment_readout")
+# DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
+# its rows by itself; but users react to the lists of the night before, so the feed's days happen
+# one by one, and on two cores whoever nobody waits for had better come later.
+ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "extract_social": ((), ("extract_social", "feed_recommendation")),
+    "feed_recommendation": (("extract_social",), ()),
+    "experiment_readout": (("extract_social",), ()),
+    "extract_shop": (("extract_social",), ()),
+    "purchase_propensity": (("extract_shop",), ()),
+    "retention": (("extract_shop",), ()),
+}
 RUN_SECONDS = 3600
 ONE_DAY = timedelta(days=1)
 # Title, its file under sql/demo.
@@ -128,45 +135,56 @@ def run_nights(
         LocalError: with the end of the failed task's log, if a run fails.
     """
     report("waiting for the DAGs to load")
-    airflow_api.wait_for_dags(airflow, [*DAGS, *FEED_DAGS])
-    for dag in FEED_DAGS:
-        airflow_api.hold_run(airflow, dag, nights[-1], "waits until `make demo` plays its day")
-    runs = [(dag, airflow_api.ensure_run(airflow, dag, night)) for night in nights for dag in DAGS]
-    for dag in (*DAGS, *FEED_DAGS):
+    airflow_api.wait_for_dags(airflow, list(ORDER))
+    for dag in ORDER:
+        airflow_api.hold_run(airflow, dag, nights[-1], "waits for its turn in `make demo`")
         airflow_api.unpause(airflow, dag)
-    planned = len(nights) * len((*DAGS, *FEED_DAGS))
-    ahead, feed_runs = list(nights), list[tuple[str, str]]()
+    planned = [(dag, night) for night in nights for dag in ORDER]
+    runs: dict[tuple[str, date], str] = {}
+    done: set[tuple[str, date]] = set()
     deadline = time.monotonic() + RUN_SECONDS
     told: set[tuple[str, str, int]] = set()
     while True:
-        states = {run: airflow_api.run_state(airflow, *run) for run in runs + feed_runs}
-        count = Counter(states.values())
+        for dag, night in planned:
+            if (dag, night) in runs or not done.issuperset(needed(dag, night, nights)):
+                continue
+            if dag == "extract_social":
+                feed.play(platform, world, night, report)
+            runs[dag, night] = airflow_api.ensure_run(airflow, dag, night)
         working = []
-        for run, state in states.items():
+        for (dag, night), run_id in runs.items():
+            if (dag, night) in done:
+                continue
+            state = airflow_api.run_state(airflow, dag, run_id)
+            if state == "success":
+                done.add((dag, night))
             if state not in ("running", "failed"):
                 continue
-            for task in airflow_api.tasks(airflow, *run):
+            for task in airflow_api.tasks(airflow, dag, run_id):
                 if task["state"] == "running":
-                    working.append(f"{task['task_id']} {str(task['logical_date'])[:10]}")
+                    working.append(f"{dag}.{task['task_id']} {night:%d %b}")
                 tell_failure(airflow, task, told)
-        if count["failed"]:
-            (dag, run_id) = next(run for run, state in states.items() if state == "failed")
-            raise LocalError(failure(airflow, dag, run_id))
-        if count["success"] == planned:
-            report(f"{planned} runs")
+            if state == "failed":
+                raise LocalError(failure(airflow, dag, run_id))
+        if len(done) == len(planned):
+            report(f"{len(planned)} runs")
             return
         if time.monotonic() > deadline:
             raise LocalError(
-                f"{dict(count)} after {RUN_SECONDS // 60} minutes; see {airflow.url}, "
-                f"then call `make demo` again"
+                f"{len(done)} of {len(planned)} runs done after {RUN_SECONDS // 60} minutes; "
+                f"see {airflow.url}, then call `make demo` again"
             )
-        if ahead and all(states[run] == "success" for run in feed_runs):
-            night = ahead.pop(0)
-            feed.play(platform, world, night, report)
-            feed_runs += [(dag, airflow_api.ensure_run(airflow, dag, night)) for dag in FEED_DAGS]
-            continue
-        report(f"{count['success']}/{planned} runs done; {', '.join(working) or 'scheduling'}")
+        report(f"{len(done)}/{len(planned)} runs done; {', '.join(working) or 'scheduling'}")
         time.sleep(1)
+
+
+def needed(dag: str, night: date, nights: list[date]) -> list[tuple[str, date]]:
+    """Return the runs to be done before this one starts."""
+    same, before = ORDER[dag]
+    found = [(first, night) for first in same]
+    if night > nights[0]:
+        found += [(first, night - ONE_DAY) for first in before]
+    return found
 
 
 def tell_failure(airflow: Airflow, task: dict[str, Any], told: set[tuple[str, str, int]]) -> None:
