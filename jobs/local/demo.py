@@ -36,8 +36,8 @@ SUMMARY = {
     "Model quality": "model_quality.sql",
     "Validation results": "validation_results.sql",
     "Loaded and quarantined rows": "loaded_and_quarantined_rows.sql",
-    "Feed lists on the next day's likes, in front 95 % intervals": "feed_comparison.sql",
-    "The test arm against the control, on what users were shown": "feed_experiment.sql",
+    "Lists of the feed on the next day's likes, with 95 % intervals": "feed_comparison.sql",
+    "The feed's experiment so far: likes of what users were shown (* decides)": "feed_experiment.sql",
 }
 
 

@@ -2,14 +2,13 @@
 -- Grain:         one row per arm or single source, the best first
 -- Inputs:        bi.model_quality
 -- Output:        name; hitrate_5, ndcg_10, map_10 and recall_10 with their 95 % intervals; coverage
---                and novelty of the first ten; users
+--                and novelty of the first ten
 -- Point in time: the gate's users of the newest night, whom lists made before the day were asked for
 -- Parameters:    none
 with newest as (
     select
         name,
         metric,
-        rows,
         value,
         ltrim(to_char(value, 'FM0.000'), '0')
         || coalesce(
@@ -38,8 +37,7 @@ select
     max(shown) filter (where metric = 'map@10') as map_10,
     max(shown) filter (where metric = 'recall@10') as recall_10,
     max(shown) filter (where metric = 'coverage@10') as coverage,
-    to_char(max(value) filter (where metric = 'novelty@10'), 'FM90.00') as novelty,
-    max(rows) as users
+    to_char(max(value) filter (where metric = 'novelty@10'), 'FM90.00') as novelty
 from newest
 where place = 1
 group by name
