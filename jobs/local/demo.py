@@ -37,7 +37,7 @@ SUMMARY = {
     "Validation results": "validation_results.sql",
     "Loaded and quarantined rows": "loaded_and_quarantined_rows.sql",
     "Lists of the feed on the next day's likes, with 95 % intervals": "feed_comparison.sql",
-    "The feed's experiment so far: likes of what users were shown (* decides)": "feed_experiment.sql",
+    "The feed's experiment so far (* decides), on what users were shown": "feed_experiment.sql",
 }
 
 

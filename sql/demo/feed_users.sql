@@ -1,15 +1,20 @@
--- Demo summary: whose lists to show: of each arm who liked most, and somebody nobody knows
+-- Demo summary: whose lists to show: of each arm who liked most
+--                (and has not seen nearly everything), and somebody nobody knows
 -- Grain:         one row per arm, and one for the unknown user
 -- Inputs:        result.feed_recommendation, feature.user_topic_day, raw.user_data
 -- Output:        who, user_id
 -- Point in time: the newest published day
 -- Parameters:    as_of date
 with served as (
-    select distinct
+    select
         user_id,
         arm
     from result.feed_recommendation
     where as_of = cast(:as_of as date)
+    group by
+        user_id,
+        arm
+    having min(cardinality(post_ids)) >= 20
 ),
 
 liked as (
