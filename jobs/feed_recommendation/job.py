@@ -22,6 +22,7 @@ from jobs.feed_recommendation import (
     collaborative,
     context,
     evaluating,
+    kept,
     lists,
     model,
     pictures,
@@ -32,12 +33,12 @@ from jobs.feed_recommendation.context import Context
 from jobs.feed_recommendation.day import Day, build
 from jobs.feed_recommendation.evaluating import PRIMARY, Question
 from jobs.feed_recommendation.history import number
-from jobs.feed_recommendation.model import MODEL, ORDERS, Fitted
+from jobs.feed_recommendation.model import MODEL, ORDERS
+from jobs.feed_recommendation.training import JOB
 from jobs.publish import publish as publish_day
 from jobs.publish import stage
 from jobs.warehouse import airflow_run_id, named_failures, only_run, read_sql
 
-JOB = "feed_recommendation"
 TABLE = "result.feed_recommendation"
 EXPERIMENT = "feed"
 NO_ARM = "none"
@@ -134,7 +135,7 @@ def train(
     with only_run(engine, f"train {JOB}", as_of):
         named: Versions = {}
         if model_version:
-            arm = _arm_of(engine, model_version, as_of)
+            arm = kept.arm_of(engine, model_version, as_of)
             named[arm] = model_version
         with engine.connect() as connection:
             for arm in training.ARMS:
@@ -183,7 +184,7 @@ def _prepare(engine: Engine, as_of: date, versions: Versions) -> None:
     )
     found = context.build(as_of, posts, users, history)
     vectors = {
-        f"vectors.{arm}": _embed(engine, version, posts) for arm, version in versions.items()
+        f"vectors.{arm}": kept.embed(engine, version, posts) for arm, version in versions.items()
     }
     reading.keep(engine, _prepared(as_of), context.pack(found) | vectors)
 
@@ -227,7 +228,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
         # Who takes no part in the experiment gets the control's lists, and is not counted in it.
         serving = np.where(arms == None, training.ARMS[0], arms)  # noqa: E711
         arms = np.where(arms == None, NO_ARM, arms)  # noqa: E711
-        models = {arm: _load(engine, version) for arm, version in versions.items()}
+        models = {arm: kept.load(engine, version) for arm, version in versions.items()}
         history = reading.read_history(
             engine, as_of, users, found.post_ids, shard=shard, shards=shards
         )
@@ -327,7 +328,7 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
                     f"python -m jobs versions {JOB}.{arm} lists them"
                 )
             cutoff = champion.described(connection, live)["gate_cutoff"]
-        fitted = _load(engine, live)
+        fitted = kept.load(engine, live)
         day = _ground(engine, cutoff + timedelta(days=1))[-1]
         question = evaluating.next_day(day, number(cutoff) + 1)
         vectors = fitted.encoder.embed(day.texts)
@@ -425,9 +426,9 @@ def _train(
                 **window,
             )
         champion.register(engine, run_id, folders)
-    kept = measured.assign(name=measured["name"].replace(MODEL, arm))
+    named = measured.assign(name=measured["name"].replace(MODEL, arm))
     with engine.begin() as connection:
-        champion.record_evaluation(connection, job, as_of, "gate", kept)
+        champion.record_evaluation(connection, job, as_of, "gate", named)
     return version, shown
 
 
@@ -446,12 +447,12 @@ def _decide(
         beside = champion.baselines_beside(connection, trained)
         live = champion.live_version(connection, job, as_of)
     if not shown:
-        fitted = _load(engine, trained)
+        fitted = kept.load(engine, trained)
         vectors = fitted.encoder.embed(question.day.texts)
         shown = evaluating.ask(question, fitted, vectors, [MODEL, *beside.values()])
     lists_of = {trained: shown[MODEL], **{each: shown[name] for each, name in beside.items()}}
     if live and live not in lists_of:
-        serving = _load(engine, live)
+        serving = kept.load(engine, live)
         vectors = serving.encoder.embed(question.day.texts)
         lists_of[live] = evaluating.ask(question, serving, vectors, [serving.order])[serving.order]
     scores = question.day.users[["user_id"]].reset_index(drop=True)
@@ -517,68 +518,6 @@ def _post_ids(*posts: pd.DataFrame) -> NDArray[np.int64]:
     return np.unique(np.concatenate([each["post_id"].to_numpy(np.int64) for each in posts]))
 
 
-def _embed(engine: Engine, version: str, posts: pd.DataFrame) -> NDArray[np.float32]:
-    """Return the posts' vectors by a version's encoder; new texts are embedded and kept."""
-    encoder = _encoder_version(engine, version)
-    known = read_sql(engine, "feed_recommendation/embedded.sql", encoder_version=encoder)
-    merged = posts[["post_id", "text_md5", "text"]].merge(
-        known, how="left", on=["post_id", "text_md5"]
-    )
-    new = merged[merged["embedding"].isna()]
-    if len(new):
-        made = _load(engine, version).encoder.embed(new["text"].tolist())
-        merged.loc[new.index, "embedding"] = pd.Series(list(made), index=new.index)
-        with engine.begin() as connection:
-            connection.execute(
-                text(
-                    "insert into feature.post_embedding (encoder_version, post_id, text_md5,"
-                    " embedding) select :version, post_id, text_md5,"
-                    " array(select cast(jsonb_array_elements_text(vector) as real))"
-                    " from jsonb_to_recordset(cast(:rows as jsonb)) as given"
-                    " (post_id bigint, text_md5 text, vector jsonb) on conflict do nothing"
-                ),
-                {
-                    "version": encoder,
-                    "rows": json.dumps(
-                        [
-                            {"post_id": int(post), "text_md5": md5, "vector": vector.tolist()}
-                            for post, md5, vector in zip(
-                                new["post_id"], new["text_md5"], made, strict=True
-                            )
-                        ]
-                    ),
-                },
-            )
-    return np.array(merged["embedding"].tolist(), np.float32)
-
-
-def _load(engine: Engine, version: str) -> Fitted:
-    """Return a version; that of a single source is the model beside it in the source's order."""
-    folder = champion.load_model(engine, version)
-    if not (folder / "order.json").exists():
-        return model.load(folder)
-    described = json.loads((folder / "order.json").read_text())
-    beside = model.load(champion.load_model(engine, described["model_version"]))
-    return replace(beside, order=described["order"])
-
-
-def _encoder_version(engine: Engine, version: str) -> str:
-    """Return the version whose files hold the encoder: the model's, for a source beside it."""
-    folder = champion.load_model(engine, version)
-    if not (folder / "order.json").exists():
-        return version
-    return str(json.loads((folder / "order.json").read_text())["model_version"])
-
-
-def _arm_of(engine: Engine, version: str, as_of: date) -> str:
-    """Return the arm that a version was trained for, if it may serve ``as_of``."""
-    with engine.connect() as connection:
-        job = champion.described(connection, version)["job"]
-    arm = next((arm for arm in training.ARMS if job == f"{JOB}.{arm}"), training.ARMS[0])
-    champion.require_fit_for(engine, f"{JOB}.{arm}", version, as_of)
-    return arm
-
-
 def _as_rows(
     found: Context,
     ranked: model.Lists,
@@ -642,11 +581,11 @@ def _shown_to(
         for row, posts in enumerate(rows["post_ids"]):
             place, there = model.places(question.day.context.post_ids, np.asarray(posts, np.int64))
             listed[row, : len(place)] = np.where(there, place, -1)
-        kept = np.isin(question.user, who)
+        asked_of = np.isin(question.user, who)
         asked = Question(
             question.day.of(who),
-            np.searchsorted(who, question.user[kept]),
-            question.post[kept],
+            np.searchsorted(who, question.user[asked_of]),
+            question.post[asked_of],
             question.hours[who],
         )
         found[str(arm)] = (asked, listed)

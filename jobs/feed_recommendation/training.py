@@ -19,6 +19,7 @@ from jobs.feed_recommendation.evaluating import pairs
 from jobs.feed_recommendation.history import LIKE, VIEW, number
 from jobs.feed_recommendation.model import Fitted
 
+JOB = "feed_recommendation"
 ARMS = ("control", "test")
 TRAIN_DAYS = 3
 # So many users of a day teach the ranker; more say little more.
@@ -100,7 +101,7 @@ def fit(
     table, label, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
     if len(np.unique(label)) < 2:
         raise NothingToLearnFrom(
-            f"feed_recommendation {arm}: {len(label)} candidates on {days[0].cutoff} to "
+            f"{JOB} {arm}: {len(label)} candidates on {days[0].cutoff} to "
             f"{days[-1].cutoff} with {int(label.sum())} likes; likes and views without one are "
             "needed: python -m jobs extract --from ... --to ..."
         )
