@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
+from threadpoolctl import threadpool_limits
 
 from jobs.feed_recommendation.history import LIKE, History
 
@@ -56,9 +57,11 @@ class Collaborative:
         """
         if not (self.factors.size and likes.nnz):
             return np.zeros((likes.shape[0], self.factors.shape[1]), np.float32)
-        model = _als()
-        model.item_factors = self.factors
-        return np.asarray(model.recalculate_user(np.arange(likes.shape[0]), likes), np.float32)
+        with threadpool_limits(1, "blas"):  # its own threads and those of BLAS wait for each other
+            model = _als()
+            model.item_factors = self.factors
+            vectors = model.recalculate_user(np.arange(likes.shape[0]), likes)
+        return np.asarray(vectors, np.float32)
 
 
 def likes_of(history: History, post_ids: NDArray[np.int64]) -> sparse.csr_matrix:
@@ -89,8 +92,9 @@ def fit(history: History) -> Collaborative:
             np.zeros((0, NEIGHBOURS), np.float32),
         )
     likes = likes[np.diff(likes.indptr) > 0]
-    model = _als()
-    model.fit(likes, show_progress=False)
+    with threadpool_limits(1, "blas"):
+        model = _als()
+        model.fit(likes, show_progress=False)
     neighbours, weights = _ease(likes)
     return Collaborative(post_ids, np.asarray(model.item_factors, np.float32), neighbours, weights)
 
