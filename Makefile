@@ -12,7 +12,7 @@ STAMP := .venv/installed
 export PYTHONUNBUFFERED := 1
 
 help:
-	@echo "make demo         simulate a shop, run its nights through a real Airflow, show the result"
+	@echo "make demo         simulate a product, run its nights through a real Airflow, show the result"
 	@echo "make test         prove everything again"
 	@echo "make up           start Postgres, Airflow, MLflow and the pages; print where they are"
 	@echo "make down         stop all of it"
