@@ -460,7 +460,7 @@ def test_label_days_lie_before_the_gates_day():
 
 
 def test_no_question_shows_its_answer(feed):
-    ground = job._ground(feed, NIGHT)
+    ground = job.read_days(feed, NIGHT)
 
     question = evaluating.next_day(ground[-1], number(NIGHT))
 

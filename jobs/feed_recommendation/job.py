@@ -148,10 +148,14 @@ def train(
             }
         wanted = [arm for arm in training.ARMS if arm not in named]
         if wanted:
-            ground = _ground(engine, as_of)
+            ground = read_days(engine, as_of)
             fresh: dict[str, dict[str, NDArray[np.int32]]] = {}
             missing = [arm for arm in wanted if retrain or trained[arm] is None]
-            shared = collaborative.fit(_learned_from(ground[0])) if missing else None
+            shared = (
+                collaborative.fit(learners(ground[0]).history.before(ground[0].cutoff))
+                if missing
+                else None
+            )
             for arm in missing:
                 assert shared is not None
                 trained[arm], fresh[arm] = _train(engine, as_of, arm, ground, shared)
@@ -329,7 +333,7 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
                 )
             cutoff = champion.described(connection, live)["gate_cutoff"]
         fitted = kept.load(engine, live)
-        day = _ground(engine, cutoff + timedelta(days=1))[-1]
+        day = read_days(engine, cutoff + timedelta(days=1))[-1]
         question = evaluating.next_day(day, number(cutoff) + 1)
         vectors = fitted.encoder.embed(day.texts)
         ranked = evaluating.ask(question, fitted, vectors, [MODEL, *ORDERS])
@@ -353,7 +357,7 @@ def _train(
     """
     job = f"{JOB}.{arm}"
     *days, gate_day = ground
-    learning = [_learners(day) for day in days]
+    learning = [learners(day) for day in days]
     with engine.connect() as connection:
         version = champion.next_version(connection, job, as_of)
     with (
@@ -468,7 +472,7 @@ def _decide(
     return decision.version
 
 
-def _ground(engine: Engine, as_of: date) -> list[Day]:
+def read_days(engine: Engine, as_of: date) -> list[Day]:
     """Return the label days and, last, the gate's day, each as it was known then.
 
     Raises:
@@ -496,13 +500,9 @@ def _held_out(users: pd.DataFrame) -> NDArray[np.bool_]:
     return split.bucket(HELD_OUT_SALT, users["user_id"].to_numpy()) < HELD_OUT
 
 
-def _learners(day: Day) -> Day:
+def learners(day: Day) -> Day:
     """Return the day with the users that fits may learn from."""
     return day.of(np.flatnonzero(~_held_out(day.users)))
-
-
-def _learned_from(day: Day) -> Any:
-    return _learners(day).history.before(day.cutoff)
 
 
 def _require_rows(users: pd.DataFrame, posts: pd.DataFrame, as_of: date) -> None:
