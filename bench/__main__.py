@@ -7,6 +7,7 @@ from bench.ground import ground
 
 MEASUREMENTS = {
     "extraction": extraction.measure,
+    "feed": extraction.measure_feed,
     "publishing": publishing.measure,
     "scoring": scoring.measure,
     "history": history.measure,

@@ -251,6 +251,107 @@ def test_a_single_wrong_row_steps_aside_and_comes_back_when_it_is_mended(
     ]
 
 
+FEED_FILL = f"""
+insert into user_data (id, age) select n, 30 from generate_series(1, {ROWS}) as n;
+insert into post_text_df select n, 'text', 'tech' from generate_series(1, 50) as n;
+insert into feed_data select timestamp '2026-02-28 10:00', n, 1, 'view', 0
+from generate_series(1, {ROWS}) as n;
+insert into feed_data select timestamp '2026-03-01 10:00', n, 1 + n % 50, 'view', 0
+from generate_series(1, {ROWS}) as n;
+"""
+FEED_TABLES = ("user_data", "post_text_df", "feed_data")
+FEED = " ".join(f"--table {table}" for table in FEED_TABLES)
+FEED_DAY = "timestamp >= '2026-03-01'"
+FEED_STOPS = {
+    "ids unknown en masse": (
+        f"update feed_data set user_id = user_id + 9000 where {FEED_DAY} and user_id <= 20",
+        "CheckFailed: feed_data as of 2026-03-02: 20 of 500 rows break a rule",
+    ),
+    "half of the users gone": (
+        "delete from user_data where id > 200",
+        "CheckFailed: user_data as of 2026-03-02: table_row_count_to_be_between",
+    ),
+    "no users at all": (
+        "delete from user_data",
+        "EmptyDay: user_data 2026-03-01: the source has no rows",
+    ),
+    "targets of another kind": (
+        "alter table feed_data alter target type text",
+        "SourceChanged: feed_data 2026-03-01: a column changed its type",
+    ),
+}
+FEED_ASIDE = {
+    "unknown post": ("feed_data", f"update feed_data set post_id = 77 where {FEED_DAY}"),
+    "unknown action": (
+        "feed_data",
+        f"update feed_data set action = 'teleport', target = null where {FEED_DAY}",
+    ),
+    "contradicting rows": (
+        "user_data", "insert into user_data (id, age) select id, 31 from user_data where true",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def feed(app, as_role) -> Engine:
+    """Return the product database as its owner, with two days of the feed."""
+    change(as_role("simulator"), FEED_FILL)
+    return as_role("simulator")
+
+
+@pytest.mark.parametrize("case", FEED_STOPS)
+def test_a_night_of_the_feed_that_is_wrong_stops_by_name(jobs, feed, warehouse, case):
+    spoil, words = FEED_STOPS[case]
+    assert jobs(f"extract --as-of 2026-03-01 {FEED}") == Said(0, "")
+    before = ask(warehouse, "select count(*), max(event_day) from raw.feed_data")
+    change(feed, spoil)
+
+    said = jobs(f"{NIGHT} {FEED}")
+
+    assert said.code == 1
+    assert said.words.startswith(words), said.words
+    assert in_docs(said.words)
+    assert ask(warehouse, "select count(*), max(event_day) from raw.feed_data") == before
+    assert ask(warehouse, "select count(*) from raw.user_data where known_to = 'infinity'") == [
+        (ROWS,)
+    ]
+    change(
+        feed,
+        "drop table user_data; drop table post_text_df; drop table feed_data;"
+        "create table user_data (id bigint, age integer, city text, country text,"
+        " exp_group integer, gender integer, os text, source text);"
+        "create table post_text_df (id bigint, text text, topic text);"
+        "create table feed_data (timestamp timestamp, user_id bigint, post_id bigint,"
+        f" action text, target integer); {FEED_FILL}",
+    )
+    assert jobs(f"{NIGHT} {FEED}") == Said(0, "")
+    assert ask(warehouse, "select count(*) from raw.feed_data") == [(2 * ROWS,)]
+
+
+@pytest.mark.parametrize("reason", FEED_ASIDE)
+def test_a_single_wrong_row_of_the_feed_steps_aside(jobs, feed, warehouse, reason):
+    table, spoil = FEED_ASIDE[reason]
+    key = "id" if table == "user_data" else "user_id"
+    assert jobs(f"extract --as-of 2026-03-01 {FEED}") == Said(0, "")
+    change(feed, f"{spoil} and {key} = 1")
+
+    said = jobs(f"{NIGHT} {FEED}")
+
+    assert said.code == 0
+    assert f"with {reason} (users 1" in said.words
+    assert in_docs(said.words)
+    assert ask(warehouse, f"select distinct reasons from quarantine.{table}") == [([reason],)]
+    assert ask(warehouse, "select age from raw.user_data where user_id = 1") == [(30,)]
+
+
+def test_events_without_their_days_users_are_refused(jobs, feed, warehouse):
+    said = jobs(f"{NIGHT} --table feed_data")
+
+    assert said.code == 1
+    assert in_docs(said.words)
+    assert jobs(f"{NIGHT} {FEED}") == Said(0, "")
+
+
 def test_a_day_that_was_truly_empty_is_loaded_by_the_command_that_the_message_names(
     jobs, owner, warehouse
 ):

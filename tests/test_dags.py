@@ -395,6 +395,42 @@ def test_a_refused_day_stops_alone_is_shown_and_fails_the_run(bag, extraction, n
     assert row["rerun_command"].endswith("--table client_event")
 
 
+# --- extract_social ----------------------------------------------------------------------------
+
+
+def test_users_and_posts_are_accepted_before_events_are_checked(bag, extraction, notes):
+    from jobs.extract.tables import SOCIAL
+
+    done = run_dag(bag, "extract_social")
+
+    assert done.state == "success"
+    for table in SOCIAL:
+        assert [note[0] for note in notes if note[1:] == (table, AS_OF)] == [
+            "copy", "check", "accept",
+        ]  # fmt: skip
+    for table in ("user_data", "post_text_df"):
+        accepted = notes.index(("accept", table, AS_OF))
+        assert accepted < notes.index(("check", "feed_data", AS_OF))
+    assert notes[-1] == ("pages",)
+
+
+def test_events_stop_where_users_are_refused_and_the_command_brings_both(
+    bag, extraction, notes, warehouse
+):
+    extraction.fail = ("check", "user_data")
+
+    done = run_dag(bag, "extract_social")
+
+    with warehouse.connect() as connection:
+        (row,) = rows(connection, "select * from ops.incident")
+    assert done.state == "failed"
+    assert ("check", "feed_data", AS_OF) not in notes
+    assert ("accept", "post_image", AS_OF) in notes
+    assert row["task_id"] == "user_data.check"
+    # The command takes them in the order that they need.
+    assert row["rerun_command"].endswith("--table feed_data --table user_data")
+
+
 # --- retention ---------------------------------------------------------------------------------
 
 

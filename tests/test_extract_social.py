@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
+from jobs import pages
 from jobs.checks import CheckFailed
 from jobs.extract import job
 from jobs.extract.job import ReferenceNotLoaded
 from jobs.extract.source import EmptyDay, SourceChanged
 from jobs.extract.tables import SOCIAL
 from jobs.forget import forget
+from jobs.retention import retain
 from jobs.warehouse import adbc_uri, engine
 
 NIGHT = date(2026, 3, 2)
@@ -741,5 +743,47 @@ def test_a_full_day_after_a_short_history_is_planned_as_such(app, warehouse, own
 
     assert counts["loaded"] == 60_000
     assert later["closed"] == later["late"] > 29_000
-    for name in RECOUNTS:
+    for name in ("post_day", "post_life"):
         assert told(warehouse, name, as_of(3)) == recounted(warehouse, name, as_of(3)), name
+
+
+def test_the_pages_show_every_table_and_call_an_absent_action_no_failure(
+    app, warehouse, people, tmp_path
+):
+    people()
+    with warehouse.begin() as connection:
+        connection.execute(text("insert into ops.absent_table values ('post_image', 'none')"))
+    job.extract(app, warehouse, as_of(2), SOCIAL)
+    # A night that is done late: users are what they were said to be.
+    job.extract(app, warehouse, as_of(2), SOCIAL)
+
+    index = pages.build(warehouse, tmp_path).read_text()
+
+    for table in SOCIAL:
+        assert table in index
+    told = (tmp_path / "tables" / "feed_data.html").read_text()
+    assert "action share is absent" in told
+    assert "a view with target 1 is followed by" in told
+    states = ask(
+        warehouse,
+        "select count(*) from ops.validation where not success and severity <> 'info'",
+    )
+    assert states == [(0,)]
+    assert "that broke a check set aside" not in index
+
+
+def test_raw_days_are_dropped_and_versions_stay(app, warehouse, people, event):
+    days = [f"2026-03-{day:02}" for day in range(1, 10)]
+    people(days=days)
+    job.load_range(app, warehouse, as_of(1), as_of(9), SOCIAL[:2] + FEED)
+    before = [told(warehouse, name, as_of(10)) for name in RECOUNTS]
+
+    retain(warehouse, as_of(10), 5)
+
+    assert ask(warehouse, "select min(event_day) from raw.feed_data") == [(as_of(5),)]
+    assert len(users_on(warehouse, as_of(2))) == 3
+    assert [told(warehouse, name, as_of(10)) for name in RECOUNTS] == before
+    event(1, 2, "2026-03-08 12:00")
+    event(1, 1, "2026-03-10 12:00")
+    counts = job.extract(app, warehouse, as_of(11), SOCIAL[:2] + FEED)
+    assert counts["feed_data"]["late"] == 1

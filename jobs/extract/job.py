@@ -288,7 +288,7 @@ def _load_run(
             loaded = staging.append(ours, table, staged, columns)
             # The planner must know the rows just written, which autovacuum will see only later.
             connection.execute(text(f"analyze raw.{table}"))
-            _add_up(connection, table, first, last, None, analyze=True)
+            _add_up(connection, table, first, last, None)
             if _update_lives(connection, table, first + ONE_DAY):
                 connection.execute(text("analyze feature.client_life"))
             profile(connection, f"staging.{name}", table, as_of)
@@ -341,6 +341,9 @@ def _accept_changes(
     closed = staging.close_gone(ours, seen, table, days, known_at, columns)
     added = staging.count_by_day(ours, late)
     staging.append(ours, table, late, columns)
+    # Rows known from another day than all before them are planned as one, and joined by loops.
+    for day in days:
+        connection.execute(text(f"analyze raw.{table}_{day:%Y%m%d}"))
     _add_up(connection, table, days[0], days[-1], known_at)
     _update_lives(connection, table, known_at)
     for day in days:
@@ -435,8 +438,6 @@ def _add_up(
     first_day: date,
     last_day: date,
     known_at: date | None,
-    *,
-    analyze: bool = False,
 ) -> None:
     """Bring the daily aggregates of ``table`` up to date with raw."""
     for name in TABLES[table].features:
@@ -447,7 +448,8 @@ def _add_up(
             last_day=last_day,
             known_at=known_at,
         )
-        if analyze:
+        if known_at is None:
+            # For the late rows that come next: autovacuum sees what was just written too late.
             connection.execute(text(f"analyze feature.{name}"))
 
 
@@ -719,6 +721,12 @@ def _staged_names(table: str, as_of: date) -> tuple[str, str, str]:
 
 
 def _empty(table: str, days: list[date]) -> str:
+    if TABLES[table].snapshot:
+        return (
+            f"{table} {days[-1]}: the source has no rows; expected at least one. Is the export "
+            f"late? python -m jobs extract --as-of {days[-1] + ONE_DAY} --table {table} loads the "
+            "night when it is there"
+        )
     shown = ", ".join(map(str, days[:5])) + (f" and {len(days) - 5} more" if days[5:] else "")
     return (
         f"{table} {shown}: the source has no rows; expected at least one a day. Is the export "

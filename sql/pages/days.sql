@@ -78,7 +78,7 @@ checked as (
         as_of,
         count(*) as checks,
         count(*) filter (where not success and severity = 'critical') as failures,
-        count(*) filter (where not success and severity <> 'critical') as warnings
+        count(*) filter (where not success and severity = 'warning') as warnings
     from outcome
     group by table_name, as_of
 )
