@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import extraction, history, publishing, scoring
+from bench import extraction, feed_api, history, publishing, scoring
 from bench.ground import ground
 
 MEASUREMENTS = {
@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "publishing": publishing.measure,
     "scoring": scoring.measure,
     "history": history.measure,
+    "feed_api": feed_api.measure,
 }
 
 

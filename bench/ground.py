@@ -20,12 +20,16 @@ NAMES = {"app": "app_bench", "warehouse": "warehouse_bench"}
 
 @dataclass(frozen=True)
 class Ground:
-    """Engines as their roles: the owner writes the source, extraction reads it, jobs write."""
+    """Engines as their roles: the owner writes the source, extraction reads it, jobs write.
+
+    ``feed_api`` is the address under which the feed service reaches the warehouse.
+    """
 
     owner: Engine
     source: Engine
     warehouse: Engine
     admin: Engine
+    feed_api: str
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def ground() -> Iterator[Ground]:
                 engine(server.url("app_reader", NAMES["app"])),
                 engine(server.url("nightshift", NAMES["warehouse"])),
                 engine(server.url("migrator", NAMES["warehouse"])),
+                server.url("feed_api", NAMES["warehouse"]),
             )
     finally:
         postgres.stop(folder)

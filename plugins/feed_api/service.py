@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from jobs.settings import MissingSetting, setting, state_dir
 from plugins.feed_api.feed import Answer, Feed, Unavailable
@@ -33,6 +33,21 @@ SHORTEST_TOKEN = 16
 RETRY_AFTER_SECONDS = 5
 FIRST_MOMENT, LAST_MOMENT = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 BIGINT = 2**63
+
+
+class Asked(BaseModel):
+    """What a request asks for."""
+
+    id: int = Field(
+        ge=-BIGINT, lt=BIGINT, description="User; one whom nobody knows gets what is popular"
+    )
+    time: datetime | None = Field(
+        None,
+        description="Moment that the list is for, ISO 8601, UTC unless it names a zone; "
+        "default now",
+    )
+    limit: int = Field(5, ge=1, le=100, description="Posts, 1 to 100")
+    preview: bool = Field(False, description="Only look: no impression is logged")
 
 
 class Post(BaseModel):
@@ -103,7 +118,7 @@ def create_app() -> FastAPI:
         yield
         await app.state.feed.stop()
 
-    async def shown(request: Request) -> None:
+    def require_token(request: Request) -> None:
         said = request.headers.get("authorization", "").encode()
         # Not ==, whose time tells how much was right.
         if not (secret and hmac.compare_digest(said, b"Bearer " + secret)):
@@ -114,14 +129,15 @@ def create_app() -> FastAPI:
             )
 
     async def feed(request: Request) -> Feed:
-        return request.app.state.feed
+        found: Feed = request.app.state.feed
+        return found
 
     app = FastAPI(
         title="Nightshift feed",
         description="The posts for each user at any moment.",
         lifespan=lifespan,
     )
-    add_routes(app, feed, [Depends(shown)])
+    add_routes(app, feed, require_token)
     return app
 
 
@@ -133,7 +149,7 @@ def create_guest(dependencies: list[Any]) -> FastAPI:
     started: dict[str, Any] = {}
     starting = asyncio.Lock()
 
-    async def feed() -> Feed:
+    async def feed(request: Request) -> Feed:
         async with starting:
             # A worker has one event loop; a test may make another.
             if started.get("loop") is not asyncio.get_running_loop():
@@ -153,7 +169,7 @@ def create_guest(dependencies: list[Any]) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    add_routes(app, feed, [])
+    add_routes(app, feed, lambda request: None)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def schema() -> JSONResponse:
@@ -163,49 +179,35 @@ def create_guest(dependencies: list[Any]) -> FastAPI:
 
 
 def add_routes(
-    app: FastAPI, feed: Callable[..., Coroutine[Any, Any, Feed]], dependencies: list[Any]
+    app: FastAPI,
+    feed: Callable[[Request], Coroutine[Any, Any, Feed]],
+    admit: Callable[[Request], None],
 ) -> None:
     """Add the addresses of the service to ``app``.
 
     Args:
         app: where they go.
-        feed: dependency that returns the feed.
-        dependencies: what a request for somebody's list has to pass.
+        feed: returns the feed.
+        admit: raises where a request may not see anybody's list.
     """
 
+    # The request is read by hand: FastAPI's own way takes as long as asking Postgres does.
     @app.get(
         "/post/recommendations/",
         response_model=Recommendations,
-        dependencies=dependencies,
         summary="The posts for a user at a moment",
         responses={
             401: {"model": Trouble, "description": "The token is missing or wrong"},
             422: {"description": "id, time or limit can't be understood, or is out of range"},
             503: {"model": Trouble, "description": "No list can be served now; see Retry-After"},
         },
+        openapi_extra={"parameters": parameters()},
     )
-    async def recommendations(
-        lists: Annotated[Feed, Depends(feed)],
-        user: Annotated[
-            int,
-            Query(
-                alias="id",
-                ge=-BIGINT,
-                lt=BIGINT,
-                description="User; one whom nobody knows gets what is popular",
-            ),
-        ],
-        time: Annotated[
-            datetime | None,
-            Query(
-                description="Moment that the list is for, ISO 8601, UTC unless it names a zone; "
-                "default now"
-            ),
-        ] = None,
-        limit: Annotated[int, Query(ge=1, le=100, description="Posts, 1 to 100")] = 5,
-        preview: Annotated[bool, Query(description="Only look: no impression is logged")] = False,
-    ) -> Response:
-        answer = await lists.answer(user, moment_of(time), limit, preview)
+    async def recommendations(request: Request) -> Response:
+        admit(request)
+        asked = understood(request)
+        lists = await feed(request)
+        answer = await lists.answer(asked.id, moment_of(asked.time), asked.limit, asked.preview)
         return Response(body(answer), media_type="application/json")
 
     @app.get(
@@ -213,7 +215,8 @@ def add_routes(
         summary="Whether the warehouse answers, and how much waits to be stored",
         responses={503: {"model": Trouble, "description": "The warehouse does not answer"}},
     )
-    async def health(lists: Annotated[Feed, Depends(feed)]) -> dict[str, Any]:
+    async def health(request: Request) -> dict[str, Any]:
+        lists = await feed(request)
         as_of = await lists.newest_day(datetime.now(UTC))
         if lists.storing is None or lists.storing.done():
             raise Unavailable("impressions are not stored any more; restart the service")
@@ -223,6 +226,36 @@ def add_routes(
     async def unavailable(request: Request, error: Unavailable) -> JSONResponse:
         again = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         return JSONResponse({"detail": str(error)}, 503, again)
+
+
+def parameters() -> list[dict[str, Any]]:
+    """Return the parameters of a request as OpenAPI describes them."""
+    described = Asked.model_json_schema()
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in described["required"],
+            "description": schema.pop("description"),
+            "schema": schema,
+        }
+        for name, schema in described["properties"].items()
+    ]
+
+
+def understood(request: Request) -> Asked:
+    """Return what a request asks for.
+
+    Raises:
+        RequestValidationError: naming what can't be understood.
+    """
+    try:
+        return Asked.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        raise RequestValidationError(
+            [{**one, "loc": ("query", *one["loc"])} for one in found]
+        ) from None
 
 
 def moment_of(time: datetime | None) -> datetime:

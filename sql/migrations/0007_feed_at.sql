@@ -31,6 +31,7 @@ declare
     day constant date := moment;
     hour constant smallint := extract(hour from moment);
     served bigint[];
+    answer record;
     posts bigint[];
     scores real[];
     sources smallint[];
@@ -55,19 +56,33 @@ begin
     end if;
 
     -- With the day as a literal the planner opens its partition alone; a parameter would lock and
-    -- prune every day that there is.
+    -- prune every day that there is. Half the time of a call is planning these two queries, so the
+    -- day's partition is named where it is there, and stands in a month's after 90 days.
     execute format(
-        'select day_part, arm, model_version, post_ids, scores, sources'
-        ' from result.feed_recommendation'
+        'select day_part, arm, model_version, post_ids, scores, sources from %s'
         ' where as_of = %L and user_id = $1 and day_part <= $2 order by day_part desc limit 1',
+        coalesce(
+            cast(to_regclass('result.feed_recommendation_' || to_char(as_of, 'YYYYMMDD')) as text),
+            'result.feed_recommendation'
+        ),
         as_of
     ) into day_part, arm, model_version, posts, scores, sources using user_id, hour;
-    execute format(
-        'select array_agg(post) from experiment.impression cross join unnest(post_ids) as post'
+    served := exclude;
+    for answer in execute format(
+        'select post_ids from %s'
         ' where user_id = $1 and served_at >= %L and served_at <= %L',
-        cast(as_of as timestamp) at time zone 'UTC', at
-    ) into served using user_id;
-    served := served || exclude;
+        coalesce(
+            case
+                when day = as_of then
+                    cast(to_regclass('experiment.impression_' || to_char(day, 'YYYYMMDD')) as text)
+            end,
+            'experiment.impression'
+        ),
+        cast(as_of as timestamp) at time zone 'UTC',
+        at
+    ) using user_id loop
+        served := served || answer.post_ids;
+    end loop;
 
     experiment := 'feed';
     if posts is null then
