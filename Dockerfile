@@ -1,4 +1,4 @@
-# One image for every Python service of docker-compose.yml: Airflow, its workers, MLflow, pages.
+# One image for every Python service of docker-compose.yml: Airflow, its workers, MLflow, the feed, pages.
 FROM python:3.11-slim-bookworm
 
 # libgomp: CatBoost's and scikit-learn's threads.
@@ -18,6 +18,7 @@ RUN useradd --system --uid 50000 --no-create-home --home-dir /tmp nightshift \
         /var/lib/nightshift \
         /var/lib/nightshift/airflow \
         /var/lib/nightshift/mlflow \
+        /var/lib/nightshift/feed \
         /var/lib/nightshift/pages
 
 COPY jobs ./jobs

@@ -32,10 +32,11 @@ SECRETS = {
     "AIRFLOW_FERNET_KEY": "f",
     "AIRFLOW_SECRET_KEY": "s",
     "AIRFLOW_JWT_SECRET": "j",
+    "NIGHTSHIFT_FEED_TOKEN": "t",
     "AIRFLOW_CONN_APP": "postgresql://reader:secret@product/shop",
 }
 OURS = {"api-server", "scheduler", "dag-processor", "triggerer", "airflow-setup", "setup"}
-OURS |= {"mlflow", "pages", "worker"}
+OURS |= {"mlflow", "feed-api", "pages", "worker"}
 # What the images of others bring: their programs, their folder, their settings.
 OTHERS = {
     "postgres": (
@@ -181,6 +182,18 @@ def test_mlflow_understands_its_command(composed):
     assert unknown == []
 
 
+def test_uvicorn_understands_its_command_and_finds_the_app(composed):
+    from uvicorn.main import main
+
+    _, *arguments = composed["services"]["feed-api"]["command"]
+
+    parsed = main.make_context("uvicorn", arguments).params
+
+    assert (parsed["host"], parsed["port"], parsed["workers"]) == ("0.0.0.0", 8070, 2)
+    module, _, name = parsed["app"].partition(":")
+    assert hasattr(importlib.import_module(module), name)
+
+
 def test_postgres_knows_every_setting(composed, server: databases.Server):
     given = [w for w in composed["services"]["postgres"]["command"] if "=" in w]
     names = [setting.partition("=")[0] for setting in given]
@@ -296,7 +309,7 @@ def test_everything_is_published_on_loopback_only(composed):
         if "ports" in service
     }
 
-    assert set(published) == {"postgres", "api-server", "mlflow", "pages"}
+    assert set(published) == {"postgres", "api-server", "mlflow", "feed-api", "pages"}
     for name, ports in published.items():
         for port in ports:
             assert str(port).startswith("127.0.0.1:"), f"{name} is open to the world on {port}"
