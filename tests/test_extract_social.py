@@ -14,6 +14,7 @@ from jobs.extract.source import EmptyDay, SourceChanged
 from jobs.extract.tables import SOCIAL
 from jobs.forget import forget
 from jobs.retention import retain
+from jobs.simulate.social.job import simulate
 from jobs.warehouse import adbc_uri, engine
 
 NIGHT = date(2026, 3, 2)
@@ -606,6 +607,37 @@ def test_ids_that_are_unknown_en_masse_stop_the_day(app, warehouse, people, even
         job.extract(app, warehouse, NIGHT, SOCIAL[:2] + FEED)
 
     assert ask(warehouse, "select * from raw.feed_data") == []
+
+
+def test_history_goes_on_without_the_posts_that_the_source_forgot(app, warehouse, people, event):
+    people(users=50)
+    for key in range(20):
+        event(1 + key, 900)
+
+    job.load_range(app, warehouse, as_of(1), as_of(1), SOCIAL[:2] + FEED)
+
+    assert ask(warehouse, "select count(*) from raw.feed_data") == [(50,)]
+    assert ask(warehouse, "select distinct reasons from quarantine.feed_data") == [
+        (["unknown post"],)
+    ]
+
+
+def test_the_simulated_feed_is_taken_as_it_comes(app, warehouse, owner):
+    change(owner, *(f"drop table {table}" for table in SOCIAL))
+    start, users = date(2026, 2, 1), 300
+    simulate(owner, users=users, start=start, end=date(2026, 2, 12))
+    job.load_range(app, warehouse, start, date(2026, 2, 10), SOCIAL)
+    for day in (12, 13):
+        simulate(owner, users=users, start=start, end=date(2026, 2, day))
+        job.extract(app, warehouse, date(2026, 2, day), SOCIAL)
+
+    for name in RECOUNTS:
+        day = date(2026, 2, 13)
+        assert told(warehouse, name, day) == recounted(warehouse, name, day), name
+    assert ask(
+        warehouse,
+        "select count(*) from ops.validation where not success and suite like '%target'",
+    ) == [(0,)]
 
 
 def test_a_user_who_left_that_day_and_one_who_came_are_known_and_one_long_gone_is_not(

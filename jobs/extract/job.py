@@ -280,7 +280,7 @@ def _load_run(
         # An allowed empty range has nothing to check.
         refused = 0
         if len(empty) < len(days):
-            refused = _check(warehouse, table, as_of, name, first, last)
+            refused = _check(warehouse, table, as_of, name, first, last, history=True)
         with warehouse.begin() as connection:
             ours = driver(connection)
             staging.create_partitions(ours, table, days)
@@ -362,6 +362,7 @@ def _check(
     first_day: date,
     last_day: date,
     late: bool = False,
+    history: bool = False,
 ) -> int:
     """Run the suite and set offenders aside; return how many rows those were.
 
@@ -369,11 +370,13 @@ def _check(
     """
     from jobs.checks import quarantine, validate
     from jobs.extract.expectations import (
+        HALF,
         MAX_REFUSED_ROWS,
         MAX_REFUSED_SHARE,
         Load,
         day_suite,
         follow_suite,
+        reference_rules,
         row_rules,
     )
 
@@ -398,16 +401,17 @@ def _check(
             validate(warehouse, "staging", follows, follow_suite(), table, as_of, about.sample[:3])
             with _postgres(warehouse) as ours:
                 staging.drop(ours, follows)
-        return quarantine(
-            warehouse,
-            name,
-            table,
-            as_of,
-            row_rules(load),
-            columns,
-            1.0 if late else MAX_REFUSED_SHARE,
-            MAX_REFUSED_ROWS,
-            about.key,
+        rules = row_rules(load)
+        share = 1.0 if late else MAX_REFUSED_SHARE
+        refused = 0
+        if history and (unknown := reference_rules(load)):
+            # Posts and users that went during the history can't be known: the source forgot them.
+            refused = quarantine(
+                warehouse, name, table, as_of, unknown, columns, HALF, MAX_REFUSED_ROWS, about.key
+            )
+            rules = {rule: each for rule, each in rules.items() if rule not in unknown}
+        return refused + quarantine(
+            warehouse, name, table, as_of, rules, columns, share, MAX_REFUSED_ROWS, about.key
         )
 
 
