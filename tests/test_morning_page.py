@@ -409,7 +409,8 @@ def test_the_page_asks_the_warehouse_little_however_long_the_history(
     ask_warehouse(night)
     took = time.monotonic() - begun
 
-    assert night.tables[0]["newest_as_of"] == date(2025, 12, 30)
+    newest = {row["table_name"]: row["newest_as_of"] for row in night.tables}
+    assert newest["result.purchase_propensity"] == date(2025, 12, 30)
     assert took < 2, f"{took:.1f} s for two years of nights"
     with warehouse.connect() as opened:
         assert rows(opened, "select count(*) as loads from ops.load") == [{"loads": 2190}]
