@@ -11,7 +11,7 @@ select
     to_char(value, 'FM0.0000') as test,
     to_char(difference, 'FMSG0.0000') as difference,
     to_char(low, 'FMSG0.0000') || ' to ' || to_char(high, 'FMSG0.0000') as interval_95,
-    to_char(p_value, 'FM0.000') as p,
+    case when p_value < 0.001 then '<.001' else to_char(p_value, 'FM0.000') end as p,
     users + users_compared as users,
     verdict
 from bi.experiment_result
