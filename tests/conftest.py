@@ -157,6 +157,7 @@ def app(as_role: Callable[[str], Engine]) -> Engine:
         refuse_real(connection)
         for name in relations(connection, ["public"]):
             connection.execute(text(f"drop table if exists {name} cascade"))
+        connection.execute(text("drop schema if exists simulation cascade"))
         for statement in filter(str.strip, SOURCE.split(";")):
             connection.execute(text(statement))
     return as_role("app_reader")

@@ -458,9 +458,7 @@ def feed_platform(server, folder, app, warehouse, as_role, given):
         "ops.publication", table_name=feed.TABLE, as_of=PLAYED, model_version="toy-1",
         rows=len(users) * 2, checksum="x", replaced=False,
     )  # fmt: skip
-    yield platform
-    with as_role("simulator").begin() as connection:
-        connection.execute(text("drop schema simulation cascade"))
+    return platform
 
 
 def seen(as_role):
