@@ -37,11 +37,11 @@ def per_user(
     """
     if lists.shape[1] < 10:
         raise ValueError(f"lists of {lists.shape[1]} places; expected 10 or more")
-    size = np.bincount(user, minlength=len(lists))
+    width = int(max(lists.max(initial=0), relevant.max(initial=0))) + 1
+    pairs = np.unique(user * width + relevant)  # liked twice is liked
+    size = np.bincount(pairs // width, minlength=len(lists))
     if len(lists) and size.min() == 0:
         raise ValueError(f"{int((size == 0).sum())} of {len(lists)} users have nothing relevant")
-    width = int(max(lists.max(initial=0), relevant.max(initial=0))) + 1
-    pairs = np.unique(user * width + relevant)
     top = lists[:, :10].astype(np.int64)
     hits = np.isin(np.arange(len(lists))[:, None] * width + top, pairs) & (top >= 0)
     ranks = np.arange(1, 11)
