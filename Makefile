@@ -9,6 +9,9 @@ PYTHON ?= python3
 JOBS := .venv/bin/python -m jobs
 LOCAL := .venv/bin/python -m jobs.local.cli
 STAMP := .venv/installed
+# Two files at a time, each on a Postgres of its own; a server that DATABASE_URL names takes one.
+PYTEST := .venv/bin/python -m pytest \
+    $(if $(DATABASE_URL),,--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 export PYTHONUNBUFFERED := 1
 
 help:
@@ -68,7 +71,7 @@ load: install
 	@$(JOBS) load "$(DIR)"
 
 test: install
-	@.venv/bin/python -m pytest
+	@$(PYTEST)
 
 check: install
 	.venv/bin/python -m ruff check .
@@ -76,7 +79,7 @@ check: install
 	.venv/bin/python -m mypy
 	.venv/bin/python -m sqlfluff lint sql
 	.venv/bin/python .ci/dag_list.py --check
-	.venv/bin/python -m pytest
+	$(PYTEST)
 
 bench: install
 	@.venv/bin/python -m bench

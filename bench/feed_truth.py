@@ -18,7 +18,7 @@ from bench.ground import ground
 from jobs.champion.gate import mean_samples
 from jobs.extract.job import load_range
 from jobs.extract.tables import SOCIAL
-from jobs.feed_recommendation import collaborative, evaluating, job, model, training
+from jobs.feed_recommendation import arms, collaborative, evaluating, model, training
 from jobs.feed_recommendation.day import Day
 from jobs.feed_recommendation.model import MODEL, Fitted
 from jobs.simulate.social import job as simulation
@@ -79,8 +79,8 @@ def measured(owner: Engine, source: Engine, warehouse: Engine, users: int) -> li
     start = AS_OF - timedelta(days=simulation.HISTORY_DAYS)
     simulation.simulate(owner, users=users, start=start, end=AS_OF)
     load_range(source, warehouse, start, AS_OF - timedelta(days=1), SOCIAL, allow_empty=True)
-    days = job.read_days(warehouse, AS_OF)
-    learning = [job.learners(day) for day in days[:-1]]
+    days = arms.read_days(warehouse, AS_OF)
+    learning = [arms.learners(day) for day in days[:-1]]
     shared = collaborative.fit(learning[0].history.before(learning[0].cutoff))
     fitted = {
         arm: training.fit(

@@ -26,15 +26,15 @@ def feed_recommendation():
 
     @task(**run.HEAVY, map_index_template="shard {{ task.op_kwargs['shard'] }}")
     def score(versions: dict[str, str], shard: int) -> int:
-        from jobs.feed_recommendation import job
+        from jobs.feed_recommendation import serving
 
-        return job.score(run.warehouse(), run.as_of(), versions, shard, run.params()["shards"])
+        return serving.score(run.warehouse(), run.as_of(), versions, shard, run.params()["shards"])
 
     @task(outlets=[run.table("result.feed_recommendation")])
     def publish(versions: dict[str, str]) -> int:
-        from jobs.feed_recommendation import job
+        from jobs.feed_recommendation import serving
 
-        return job.publish(run.warehouse(), run.as_of(), versions, run.params()["shards"])
+        return serving.publish(run.warehouse(), run.as_of(), versions, run.params()["shards"])
 
     @task
     def mature() -> int:

@@ -51,6 +51,11 @@ where nspname = any(:schemas) and relkind in ('r', 'p', 'v', 'm')
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the file that takes longest, so that others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """Yield a server with this session's own databases, dropped at its end.

@@ -8,7 +8,17 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from jobs import champion
-from jobs.feed_recommendation import evaluating, job, lists, model, reading, training, two_tower
+from jobs.feed_recommendation import (
+    arms,
+    evaluating,
+    job,
+    lists,
+    model,
+    reading,
+    serving,
+    training,
+    two_tower,
+)
 from jobs.feed_recommendation.history import number
 from jobs.settings import BadSetting
 
@@ -301,8 +311,9 @@ def test_catboosts_own_file_gives_the_same_chances(feed):
         fitted = model.load(folder)
         plain = CatBoostClassifier()
         plain.load_model(str(folder / "ranker.cbm"))
-        rows = np.random.default_rng(1).random((50, len(plain.feature_names_)), np.float32)
-        assert (model.chances(fitted, rows) == plain.predict_proba(rows)[:, 1].astype("f4")).all()
+        table = np.random.default_rng(1).random((len(plain.feature_names_), 50), np.float32)
+        found = plain.predict_proba(np.ascontiguousarray(table.T))[:, 1]
+        assert (model.chances(fitted, table) == found.astype("f4")).all()
 
 
 def test_an_arm_is_rolled_back_alone(feed):
@@ -445,7 +456,7 @@ def test_day_parts_are_a_setting(feed, monkeypatch):
 
     monkeypatch.setenv("NIGHTSHIFT_DAY_PARTS", "25")
     with pytest.raises(BadSetting, match="from 1 to 24"):
-        job.day_parts()
+        serving.day_parts()
 
 
 def test_without_history_the_night_says_what_is_missing(warehouse):
@@ -460,7 +471,7 @@ def test_label_days_lie_before_the_gates_day():
 
 
 def test_no_question_shows_its_answer(feed):
-    ground = job.read_days(feed, NIGHT)
+    ground = arms.read_days(feed, NIGHT)
 
     question = evaluating.next_day(ground[-1], number(NIGHT))
 
@@ -475,7 +486,7 @@ def test_no_question_shows_its_answer(feed):
     }
     assert asked
     assert not asked & seen
-    last = evaluating.last_like(ground[-1], job._held_out(ground[-1].users))
+    last = evaluating.last_like(ground[-1], arms.held_out(ground[-1].users))
     kept = set(zip(last.day.history.user.tolist(), last.day.history.post.tolist(), strict=True))
     asked = {
         (user, place[last.day.context.post_ids[post]])
@@ -488,4 +499,4 @@ def test_no_question_shows_its_answer(feed):
 
 def test_reading_a_part_that_was_not_prepared_says_what_to_do(warehouse):
     with pytest.raises(reading.NotPrepared, match="train step"):
-        job.score(warehouse, NIGHT, {}, 0, 1)
+        serving.score(warehouse, NIGHT, {}, 0, 1)

@@ -7,6 +7,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from jobs.feed_recommendation.products import CHUNK_ROWS, add_products
+
 # Codes are those of result.feed_source less one: the columns of Candidates.rank.
 SOURCES = (
     "als",
@@ -36,19 +38,25 @@ class Candidates:
         post: users by SIZE, places of posts; -1 where there is none. In order of proposal.
         rank: users by SIZE by sources: the rank, from 1, that a source gave; 0 if it did not
             propose the post.
-        neighbours: users by SIZE, the item-to-item score.
+        als, neighbours, content: users by SIZE, the scores of these sources; 0 where a source
+            knows nothing of the user or the post.
     """
 
     post: NDArray[np.int32]
     rank: NDArray[np.uint8]
+    als: Matrix
     neighbours: Matrix
+    content: Matrix
 
 
 def propose(
     seen_starts: NDArray[np.int64],
     seen: NDArray[np.int32],
-    als: Matrix,
-    content: Matrix,
+    taste: Matrix,
+    factors: Matrix,
+    learned: NDArray[np.bool_],
+    wishes: Matrix,
+    vectors: Matrix,
     liked_starts: NDArray[np.int32],
     liked: NDArray[np.int32],
     neighbours: NDArray[np.int32],
@@ -63,8 +71,11 @@ def propose(
     Args:
         seen_starts: for each user the first of its elements in ``seen``, and one element more.
         seen: places of the posts that users must not get, one user after another.
-        als: users by posts, higher is better; -inf where a post is unknown to the source.
-        content: likewise.
+        taste: users by factors, for ALS; zeros where it knows nothing of the user.
+        factors: factors by posts.
+        learned: by post, whether ALS knows it.
+        wishes: users by dimensions, for content; zeros where it knows nothing of the user.
+        vectors: dimensions by posts.
         liked_starts: for each user the first of its elements in ``liked``, and one element more.
         liked: places of the posts that users liked.
         neighbours: by post, places of its neighbours; -1 where no more.
@@ -78,8 +89,11 @@ def propose(
     found = _propose(
         seen_starts.astype(np.int64),
         seen.astype(np.int32),
-        als,
-        content,
+        np.ascontiguousarray(taste, np.float32),
+        np.ascontiguousarray(factors, np.float32),
+        learned,
+        np.ascontiguousarray(wishes, np.float32),
+        np.ascontiguousarray(vectors, np.float32),
         liked_starts.astype(np.int64),
         liked.astype(np.int32),
         neighbours,
@@ -138,8 +152,11 @@ def _first(order: Any, seen: Any, posts: Any, quota: int) -> int:
 def _propose(
     seen_starts: Any,
     seen: Any,
-    als: Any,
-    content: Any,
+    taste: Any,
+    factors: Any,
+    learned: Any,
+    wishes: Any,
+    vectors: Any,
     liked_starts: Any,
     liked: Any,
     neighbours: Any,
@@ -153,58 +170,72 @@ def _propose(
     turn: Any,
     quotas: Any,
 ) -> Any:
-    users, count = als.shape
+    users, count = len(taste), factors.shape[1]
     out = np.full((users, SIZE), -1, np.int32)
     ranks = np.zeros((users, SIZE, 8), np.uint8)
-    near = np.zeros((users, SIZE), np.float32)
-    for user in prange(users):
-        hidden = np.zeros(count, np.uint8)
-        for place in range(seen_starts[user], seen_starts[user + 1]):
-            hidden[seen[place]] = 1
-        pull = np.full(count, -np.inf, np.float32)
-        for place in range(liked_starts[user], liked_starts[user + 1]):
-            for each in range(neighbours.shape[1]):
-                other = neighbours[liked[place], each]
-                if other < 0:
-                    break
-                if pull[other] == -np.inf:
-                    pull[other] = 0
-                pull[other] += weights[liked[place], each]
-        slot = np.full(count, -1, np.int16)
-        proposed = np.empty(SIZE, np.int32)
-        size = 0
-        for source in range(8):
-            quota = quotas[source]
-            if source == ALS:
-                number = _best(als[user], hidden, proposed, quota)
-            elif source == NEIGHBOURS:
-                number = _best(pull, hidden, proposed, quota)
-            elif source == CONTENT:
-                number = _best(content[user], hidden, proposed, quota)
-            elif source == POPULAR_7D:
-                number = _first(popular_7d, hidden, proposed, quota)
-            elif source == POPULAR_30D:
-                number = _first(popular_30d, hidden, proposed, quota)
-            elif source == SEGMENT:
-                number = _first(segment_orders[segment[user]], hidden, proposed, quota)
-            elif source == FRESH:
-                number = 0
-                if len(fresh) > 0:
-                    turned = np.roll(fresh, -(turn[user] % len(fresh)))
-                    number = _first(turned, hidden, proposed, quota)
-            else:
-                number = _first(popular_all, hidden, proposed, SIZE)
-            for rank in range(number):
-                post = proposed[rank]
-                if source == POPULAR_ALL and rank >= quota and size >= FILL:
-                    break
-                if slot[post] < 0:
-                    if size == SIZE:
-                        continue
-                    slot[post] = size
-                    out[user, size] = post
-                    size += 1
-                ranks[user, slot[post], source] = rank + 1
-        for place in range(size):
-            near[user, place] = max(pull[out[user, place]], np.float32(0))
-    return out, ranks, near
+    given = np.zeros((3, users, SIZE), np.float32)
+    for chunk in prange((users + CHUNK_ROWS - 1) // CHUNK_ROWS):
+        first = chunk * CHUNK_ROWS
+        last = min(first + CHUNK_ROWS, users)
+        als = np.zeros((last - first, count), np.float32)
+        content = np.zeros((last - first, count), np.float32)
+        add_products(taste[first:last], factors, als)
+        add_products(wishes[first:last], vectors, content)
+        for user in range(first, last):
+            hidden = np.zeros(count, np.uint8)
+            for place in range(seen_starts[user], seen_starts[user + 1]):
+                hidden[seen[place]] = 1
+            pull = np.full(count, -np.inf, np.float32)
+            for place in range(liked_starts[user], liked_starts[user + 1]):
+                for each in range(neighbours.shape[1]):
+                    other = neighbours[liked[place], each]
+                    if other < 0:
+                        break
+                    if pull[other] == -np.inf:
+                        pull[other] = 0
+                    pull[other] += weights[liked[place], each]
+            knows_taste, knows_wishes = taste[user].any(), wishes[user].any()
+            unlearned = hidden | ~learned
+            slot = np.full(count, -1, np.int16)
+            proposed = np.empty(SIZE, np.int32)
+            size = 0
+            for source in range(8):
+                quota, number = quotas[source], 0
+                if source == ALS:
+                    if knows_taste:
+                        number = _best(als[user - first], unlearned, proposed, quota)
+                elif source == NEIGHBOURS:
+                    number = _best(pull, hidden, proposed, quota)
+                elif source == CONTENT:
+                    if knows_wishes:
+                        number = _best(content[user - first], hidden, proposed, quota)
+                elif source == POPULAR_7D:
+                    number = _first(popular_7d, hidden, proposed, quota)
+                elif source == POPULAR_30D:
+                    number = _first(popular_30d, hidden, proposed, quota)
+                elif source == SEGMENT:
+                    number = _first(segment_orders[segment[user]], hidden, proposed, quota)
+                elif source == FRESH:
+                    if len(fresh) > 0:
+                        turned = np.roll(fresh, -(turn[user] % len(fresh)))
+                        number = _first(turned, hidden, proposed, quota)
+                else:
+                    number = _first(popular_all, hidden, proposed, SIZE)
+                for rank in range(number):
+                    post = proposed[rank]
+                    if source == POPULAR_ALL and rank >= quota and size >= FILL:
+                        break
+                    if slot[post] < 0:
+                        if size == SIZE:
+                            continue
+                        slot[post] = size
+                        out[user, size] = post
+                        size += 1
+                    ranks[user, slot[post], source] = rank + 1
+            for place in range(size):
+                post = out[user, place]
+                if learned[post]:
+                    given[0, user, place] = als[user - first, post]
+                given[1, user, place] = max(pull[post], np.float32(0))
+                given[2, user, place] = content[user - first, post]
+    return out, ranks, given[0], given[1], given[2]

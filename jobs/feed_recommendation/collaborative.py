@@ -58,7 +58,7 @@ class Collaborative:
         if not (self.factors.size and likes.nnz):
             return np.zeros((likes.shape[0], self.factors.shape[1]), np.float32)
         with threadpool_limits(1, "blas"):  # its own threads and those of BLAS wait for each other
-            model = _als()
+            model = als()
             model.item_factors = self.factors
             vectors = model.recalculate_user(np.arange(likes.shape[0]), likes)
         return np.asarray(vectors, np.float32)
@@ -93,7 +93,7 @@ def fit(history: History) -> Collaborative:
         )
     likes = likes[np.diff(likes.indptr) > 0]
     with threadpool_limits(1, "blas"):
-        model = _als()
+        model = als()
         model.fit(likes, show_progress=False)
     neighbours, weights = _ease(likes)
     return Collaborative(post_ids, np.asarray(model.item_factors, np.float32), neighbours, weights)
@@ -116,7 +116,8 @@ def load(folder: Path) -> Collaborative:
         return Collaborative(**dict(arrays))
 
 
-def _als() -> "AlternatingLeastSquares":
+def als() -> "AlternatingLeastSquares":
+    """Return ALS as we fit it, unfitted."""
     from implicit.als import AlternatingLeastSquares
 
     # A user's row is solved by one thread, so their number changes no factor.

@@ -1,6 +1,7 @@
 """What the ranker is told of a user, a post and the moment; the same at training and serving.
 
-A table of candidates is users by columns; features are one row per candidate, user after user.
+A table of candidates is users by columns. Its features stand feature by feature, which is how
+CatBoost reads them without a copy: features by candidates, user after user.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from jobs.feed_recommendation.candidates import SOURCES
@@ -204,10 +205,10 @@ def build(
         scores: users by columns, of ALS, neighbours and content.
 
     Returns:
-        Users times columns rows, columns as in `names`.
+        Features as in `names` by users times columns; those of the moment are not written yet.
     """
     width = len(USER) + len(POST) + len(PAIR) + len(RANKS) + text_table.shape[1] + len(MOMENT)
-    out = np.empty((post.size, width), np.float32)
+    out = np.empty((width, post.size), np.float32)
     segment_rate = (context.segment_likes + PRIOR_VIEWS * context.rate) / (
         context.segment_views + PRIOR_VIEWS
     )
@@ -247,21 +248,42 @@ def at_moment(
         post: as for `build`.
         hours: UTC hour, by user and column; or users by 1.
     """
-    topic, weekday = context.topic[post], context.cutoff.weekday()
-    hours = np.broadcast_to(hours, post.shape)
-    columns = (
-        hours,
-        np.full(post.shape, context.cutoff.month),
-        np.full(post.shape, weekday),
-        context.topic_hour_rate[topic, hours],
-        context.topic_weekday_rate[topic, weekday],
-        profiles.hour_share[np.arange(len(post))[:, None], hours],
+    weekday = context.cutoff.weekday()
+    out[len(out) - len(MOMENT) + 1] = context.cutoff.month
+    out[len(out) - len(MOMENT) + 2] = weekday
+    _fill_moment(
+        out[len(out) - len(MOMENT) :],
+        post,
+        np.ascontiguousarray(np.broadcast_to(hours, post.shape), np.int64),
+        context.topic,
+        context.topic_hour_rate,
+        context.topic_weekday_rate[:, weekday],
+        profiles.hour_share,
     )
-    for place, column in enumerate(columns):
-        out[:, out.shape[1] - len(MOMENT) + place] = np.asarray(column, np.float32).ravel()
 
 
-@njit(cache=True)
+@njit(cache=True, parallel=True)
+def _fill_moment(
+    out: Any,
+    post: Any,
+    hours: Any,
+    topic: Any,
+    topic_hour_rate: Any,
+    topic_weekday_rate: Any,
+    hour_share: Any,
+) -> None:
+    users, columns = post.shape
+    for user in prange(users):
+        for column in range(columns):
+            at, hour = user * columns + column, hours[user, column]
+            which = topic[max(post[user, column], 0)]
+            out[0, at] = hour
+            out[3, at] = topic_hour_rate[which, hour]
+            out[4, at] = topic_weekday_rate[which]
+            out[5, at] = hour_share[user, hour]
+
+
+@njit(cache=True, parallel=True)
 def _fill(
     out: Any,
     post: Any,
@@ -282,32 +304,34 @@ def _fill(
     text_table: Any,
 ) -> None:
     users, columns = post.shape
-    for user in range(users):
+    for user in prange(users):
+        first, at = user * columns, 0
+        for each in range(user_table.shape[1]):
+            out[at, first : first + columns] = user_table[user, each]
+            at += 1
+        place = np.maximum(post[user], 0)
+        for each in range(post_table.shape[1]):
+            for column in range(columns):
+                out[at, first + column] = post_table[place[column], each]
+            at += 1
         for column in range(columns):
-            row = out[user * columns + column]
-            place = max(post[user, column], 0)
-            which = topic[place]
-            at = 0
-            for each in range(user_table.shape[1]):
-                row[at] = user_table[user, each]
-                at += 1
-            for each in range(post_table.shape[1]):
-                row[at] = post_table[place, each]
-                at += 1
-            row[at] = topic_views[user, which]
-            row[at + 1] = topic_like_rate[user, which]
-            row[at + 2] = topic_share[user, which]
-            row[at + 3] = topic_idle[user, which]
-            row[at + 4] = segment_topic_rate[segment[user], which]
-            row[at + 5] = segment_post_rate[segment[user], place]
-            row[at + 6] = als[user, column]
-            row[at + 7] = neighbours[user, column]
-            row[at + 8] = content[user, column]
-            at += 9
-            for source in range(rank.shape[2]):
-                # no rank is worse than the last one
-                row[at] = rank[user, column, source] if rank[user, column, source] else 255
-                at += 1
-            for each in range(text_table.shape[1]):
-                row[at] = text_table[place, each]
-                at += 1
+            which, row = topic[place[column]], first + column
+            out[at, row] = topic_views[user, which]
+            out[at + 1, row] = topic_like_rate[user, which]
+            out[at + 2, row] = topic_share[user, which]
+            out[at + 3, row] = topic_idle[user, which]
+            out[at + 4, row] = segment_topic_rate[segment[user], which]
+            out[at + 5, row] = segment_post_rate[segment[user], place[column]]
+            out[at + 6, row] = als[user, column]
+            out[at + 7, row] = neighbours[user, column]
+            out[at + 8, row] = content[user, column]
+        at += 9
+        for source in range(rank.shape[2]):
+            for column in range(columns):
+                given = rank[user, column, source]
+                out[at, first + column] = given if given else 255  # worse than the last rank
+            at += 1
+        for each in range(text_table.shape[1]):
+            for column in range(columns):
+                out[at, first + column] = text_table[place[column], each]
+            at += 1

@@ -56,7 +56,10 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Table:
-    """The candidates of a block of users with all that is known of them but the moment."""
+    """The candidates of a block of users with all that is known of them but the moment.
+
+    ``features`` are as `features.build` returns them.
+    """
 
     found: Candidates
     profiles: Profiles
@@ -137,28 +140,25 @@ def prepare(
     order = np.argsort(moved < 0, axis=1, kind="stable")
     neighbours[place[there]] = np.take_along_axis(moved, order, axis=1)
     weights[place[there]] = np.take_along_axis(cf.weights[there], order, axis=1)
-    unknown = np.ones(len(context.post_ids), np.bool_)
-    unknown[place[there]] = False
+    learned = np.zeros(len(context.post_ids), np.bool_)
+    learned[place[there]] = True
+    factors, by_dimension = np.ascontiguousarray(factors.T), np.ascontiguousarray(vectors.T)
 
     for start in range(0, len(users), BLOCK_USERS):
         block = slice(start, min(start + BLOCK_USERS, len(users)))
         rows = users.iloc[block].reset_index(drop=True)
         theirs = known.of(np.arange(block.start, block.stop))
-        vectors_of = user_vectors(fitted.encoder, rows, theirs, vectors)
-        likes = collaborative.likes_of(theirs, cf.post_ids)
-        taste = cf.users(likes)
-        als = taste @ factors.T
-        als[:, unknown] = -np.inf
-        als[np.diff(likes.indptr) == 0] = -np.inf
-        content = vectors_of @ vectors.T
-        content[~vectors_of.any(axis=1)] = -np.inf
+        taste = cf.users(collaborative.likes_of(theirs, cf.post_ids))
         liked = collaborative.likes_of(theirs, context.post_ids)
         profiles = features.profile(rows, theirs, context, fitted.categories)
         found = candidates.propose(
             theirs.starts,
             theirs.post,
-            als,
-            content,
+            taste,
+            factors,
+            learned,
+            user_vectors(fitted.encoder, rows, theirs, vectors),
+            by_dimension,
             liked.indptr,
             liked.indices,
             neighbours,
@@ -168,12 +168,6 @@ def prepare(
             segment_orders,
             rows["user_id"].to_numpy(np.int64),
         )
-        safe = np.maximum(found.post, 0)
-        at = np.arange(len(rows))[:, None]
-        scores = tuple(
-            np.nan_to_num(table[at, safe], neginf=0.0).astype(np.float32)
-            for table in (als, content)
-        )
         made = features.build(
             profiles,
             context,
@@ -181,7 +175,7 @@ def prepare(
             texts,
             found.post,
             found.rank,
-            (scores[0], found.neighbours, scores[1]),
+            (found.als, found.neighbours, found.content),
         )
         yield block, Table(found, profiles, made)
 
@@ -209,9 +203,8 @@ def rank(
     post = table.found.post
     if (order or fitted.order) == MODEL:
         features.at_moment(table.features, table.profiles, context, post, hours[:, None])
-        score = np.full(post.shape, -np.inf, np.float32)
-        there = (post >= 0).ravel()
-        score.ravel()[there] = chances(fitted, table.features[there])
+        score = chances(fitted, table.features).reshape(post.shape)
+        score[post < 0] = -np.inf
     else:
         score = _source_order(table.found, context, users, order or fitted.order)
     topic, fresh = context.topic, context.age_days < FRESH_DAYS
@@ -229,11 +222,12 @@ def rank(
     )
 
 
-def chances(fitted: Fitted, rows: Matrix) -> Matrix:
-    """Return the ranker's chance of a like for rows of features."""
-    if not len(rows):
+def chances(fitted: Fitted, table: Matrix) -> Matrix:
+    """Return the ranker's chance of a like for each column of features by candidates."""
+    if not table.shape[1]:
         return np.zeros(0, np.float32)
-    return np.asarray(fitted.ranker.predict_proba(rows)[:, 1], np.float32)
+    # Feature by feature, CatBoost takes the numbers where they are.
+    return np.asarray(fitted.ranker.predict_proba(table.T)[:, 1], np.float32)
 
 
 def save(fitted: Fitted, folder: Path) -> None:

@@ -12,9 +12,8 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from jobs.feed_recommendation.history import History, gather
+from jobs.feed_recommendation.seen import Snapshot
 from jobs.warehouse import driver, read_batches, read_sql
-
-FIRST_DAY = date(1, 1, 1)
 
 
 class NotPrepared(LookupError):
@@ -40,7 +39,7 @@ def read_history(
     post_ids: NDArray[np.int64],
     *,
     first_cutoff: date | None = None,
-    first_day: date = FIRST_DAY,
+    since: Snapshot,
     shard: int = 0,
     shards: int = 1,
 ) -> History:
@@ -52,7 +51,7 @@ def read_history(
         users: rows of `read_users`, of the same hash range.
         post_ids: posts, sorted; events of others are left out.
         first_cutoff: the earliest cutoff that the history will be asked for; default as_of.
-        first_day: the earliest day to read.
+        since: the snapshot that holds the days before; without an id they are left out.
         shard: number of the hash range, from 0.
         shards: how many hash ranges there are.
     """
@@ -61,7 +60,8 @@ def read_history(
         "feed_recommendation/history.sql",
         as_of=as_of,
         first_cutoff=first_cutoff or as_of,
-        first_day=first_day,
+        first_day=since.before_day,
+        snapshot_id=since.snapshot_id,
         shard=shard,
         shards=shards,
     )

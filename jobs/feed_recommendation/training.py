@@ -98,7 +98,7 @@ def fit(
         ranker=CatBoostClassifier(),
     )
     parts = [rows(fitted, day, of_day, known_by) for day, of_day in zip(days, vectors, strict=True)]
-    table, label, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
+    table, label, weight = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     if len(np.unique(label)) < 2:
         raise NothingToLearnFrom(
             f"{JOB} {arm}: {len(label)} candidates on {days[0].cutoff} to "
@@ -112,14 +112,14 @@ def fit(
         verbose=False,
         allow_writing_files=False,
     )
-    ranker.fit(Pool(table, label, weight=weight, feature_names=features.names(len(centroids))))
+    ranker.fit(Pool(table.T, label, weight=weight, feature_names=features.names(len(centroids))))
     return replace(fitted, ranker=ranker)
 
 
 def rows(
     fitted: Fitted, day: Day, vectors: Matrix, known_by: date
 ) -> tuple[Matrix, NDArray[np.float32], NDArray[np.float32]]:
-    """Return features, labels and weights of one label day.
+    """Return features (feature by feature), labels and weights of one label day.
 
     All that its users viewed that day and had not before, and UNVIEWED of their candidates that
     they did not view, which weigh UNVIEWED_WEIGHT each.
@@ -158,13 +158,13 @@ def rows(
         lot[(found < 0) | viewed] = 2
         drawn = lot <= np.partition(lot, UNVIEWED - 1, axis=1)[:, UNVIEWED - 1 : UNVIEWED]
         kept = ((drawn & (lot < 1)) | viewed).ravel()
-        tables.append(table.features[kept])
+        tables.append(table.features[:, kept])
         labels.append(label.ravel()[kept])
         weights.append(np.where(viewed, 1, UNVIEWED_WEIGHT).ravel()[kept].astype(np.float32))
     if not tables:
         width = len(features.names(len(fitted.centroids)))
-        return np.zeros((0, width), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32)
-    return np.concatenate(tables), np.concatenate(labels), np.concatenate(weights)
+        return np.zeros((width, 0), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32)
+    return np.concatenate(tables, axis=1), np.concatenate(labels), np.concatenate(weights)
 
 
 def cluster(vectors: Matrix) -> Matrix:

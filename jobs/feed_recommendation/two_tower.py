@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.feed_recommendation.history import LIKE, VIEW, History
+from jobs.feed_recommendation.products import product
 from jobs.feed_recommendation.text import BUCKETS, hashed
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class TwoTower:
             passed: mean vector of the last ones viewed and not liked.
             traits: see `traits`.
         """
-        found = liked @ self.weights["liked"] + passed @ self.weights["passed"]
-        return np.asarray(found + traits @ self.weights["traits"], np.float32)
+        parts = {"liked": liked, "passed": passed, "traits": traits}
+        return product(
+            np.hstack(list(parts.values())), np.vstack([self.weights[name] for name in parts])
+        )
 
 
 def traits(users: pd.DataFrame) -> Matrix:

@@ -142,7 +142,8 @@ def services(server: Server, settings: Mapping[str, str]) -> list[Service]:
         # Logs lie on this machine, where the api-server reads them: no log server, which would
         # listen on every interface.
         quiet = ("--skip-serve-logs",) if part in ("scheduler", "triggerer") else ()
-        command = (python, "-m", "airflow", part, *quiet)
+        airflow = "jobs.local.scheduler" if part == "scheduler" else "airflow"
+        command = (python, "-m", airflow, part, *quiet)
         # An error 500 from the api-server at a task's start can end the scheduler
         # (apache/airflow#64476), a restart of Postgres the triggerer; started again, each goes
         # on where it was.

@@ -21,6 +21,6 @@ where
     and known_to > cast(:as_of as date)
     and (
         cast(:shards as integer) = 1
-        or mod(abs(hashint8(user_id)::bigint), cast(:shards as integer)) = cast(:shard as integer)
+        or mod(abs(cast(hashint8(user_id) as bigint)), cast(:shards as integer)) = cast(:shard as integer)
     )
 order by user_id
