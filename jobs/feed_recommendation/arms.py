@@ -58,17 +58,24 @@ def train(
     engine: Engine,
     as_of: date,
     arm: str,
-    ground: Sequence[Day],
+    learning: Sequence[Day],
+    gate_day: Day,
     shared: collaborative.Collaborative,
 ) -> tuple[str, dict[str, NDArray[np.int32]]]:
     """Fit an arm's model for ``as_of``, log and register it with every source beside it.
+
+    Args:
+        engine: the warehouse.
+        as_of: the night.
+        arm: control or test.
+        learning: the label days, with the users to learn from.
+        gate_day: the gate's day, with all users.
+        shared: the collaborative part.
 
     Returns:
         The version, and what it and the sources would have shown on the gate's day, by order.
     """
     job = f"{JOB}.{arm}"
-    *days, gate_day = ground
-    learning = [learners(day) for day in days]
     with engine.connect() as connection:
         version = champion.next_version(connection, job, as_of)
     with (
@@ -96,7 +103,7 @@ def train(
         drawn = Path(temporary) / "pictures"
         pictures.draw(drawn, version, fitted, measured, vectors, gate_day.context)
         window = {
-            "train_from": days[0].cutoff - timedelta(days=HISTORY_DAYS),
+            "train_from": learning[0].cutoff - timedelta(days=HISTORY_DAYS),
             "train_to": gate_day.cutoff,
             "gate_cutoff": gate_day.cutoff,
         }
@@ -115,7 +122,7 @@ def train(
                 **{f"rows_{name}": count for name, count in counts.items()},
                 "as_of": as_of,
                 "arm": arm,
-                "label_days": ", ".join(str(day.cutoff) for day in days),
+                "label_days": ", ".join(str(day.cutoff) for day in learning),
                 "features": ", ".join(fitted.ranker.feature_names_),
             },
             measured,

@@ -85,14 +85,13 @@ def train(
             ground = arms.read_days(engine, as_of)
             fresh: dict[str, dict[str, NDArray[np.int32]]] = {}
             missing = [arm for arm in wanted if retrain or trained[arm] is None]
-            shared = (
-                collaborative.fit(arms.learners(ground[0]).history.before(ground[0].cutoff))
-                if missing
-                else None
-            )
-            for arm in missing:
-                assert shared is not None
-                trained[arm], fresh[arm] = arms.train(engine, as_of, arm, ground, shared)
+            if missing:
+                learning = [arms.learners(day) for day in ground[:-1]]
+                shared = collaborative.fit(learning[0].history.before(learning[0].cutoff))
+                for arm in missing:
+                    trained[arm], fresh[arm] = arms.train(
+                        engine, as_of, arm, learning, ground[-1], shared
+                    )
             question = evaluating.next_day(ground[-1], number(as_of))
             for arm in wanted:
                 version = trained[arm]

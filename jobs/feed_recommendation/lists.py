@@ -46,8 +46,16 @@ def _arrange(scores: Any, post: Any, topic: Any, fresh: Any, depth: int) -> Any:
     out = np.full((users, depth), -1, np.int16)
     for user in prange(users):
         count = 0
-        by_id = np.argsort(post[user])
-        best = by_id[np.argsort(-scores[user][by_id], kind="mergesort")]
+        best = np.argsort(-scores[user])
+        for place in range(1, size):  # ties go to the smaller id: few, so they are put right after
+            column, before = best[place], place - 1
+            score, it = scores[user, column], post[user, column]
+            while before >= 0 and (
+                scores[user, best[before]] == score and post[user, best[before]] > it
+            ):
+                best[before + 1] = best[before]
+                before -= 1
+            best[before + 1] = column
         order = np.empty(size, np.int16)
         for column in best:
             if post[user, column] >= 0:

@@ -71,6 +71,9 @@ def demo(folder: Path, last: date, clients: int | None = None, users: int | None
     platform = up.prepare_databases(folder)
     world = remembered(folder, last, clients, users)
     nights = [last - night * ONE_DAY for night in reversed(range(NIGHTS))]
+    # Airflow takes a while to come up; what is loaded meanwhile is Postgres's work.
+    with step("starting Airflow, MLflow and the pages") as report:
+        launched = up.launch_services(platform, report)
     # The history is copied before the last days happen, so that the nights find late and
     # corrected rows, as nights do.
     with step("simulating the shop's database") as report:
@@ -82,7 +85,7 @@ def demo(folder: Path, last: date, clients: int | None = None, users: int | None
     with step("simulating the shop's last days") as report:
         simulate_shop(platform, world, last, report)
     with step("Airflow, MLflow and the pages") as report:
-        airflow = up.start_services(platform, report)
+        airflow = up.await_services(platform, launched, report)
     with step(f"the nights {nights[0]} to {last} in Airflow") as report:
         run_nights(platform, airflow, world, nights, report)
     print(f"\n{summary(platform)}\n\n{up.where_to_look(platform)}")

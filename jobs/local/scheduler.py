@@ -2,8 +2,8 @@
 
 LocalExecutor forks its workers off the scheduler and each task off a worker, so what is imported
 here is imported once, not in every task: Great Expectations alone takes seconds of a processor, a
-dozen times a night. None of our own modules is among them, so a task runs the code as it is on
-disk. TensorFlow is not: once at work in a parent, it may not be forked.
+dozen times a night, and TensorFlow more. Imported is all that they are: a library whose threads are
+at work may not be forked. None of our own modules is among them, so a task runs what is on disk.
 """
 
 import importlib
@@ -30,6 +30,7 @@ PRELOADED = (
     "sklearn.decomposition",
     "sklearn.feature_extraction.text",
     "sklearn.linear_model",
+    "tensorflow",
 )
 
 

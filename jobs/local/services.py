@@ -24,7 +24,7 @@ from jobs.local.progress import Report
 from jobs.local.state import LocalError, secret, secret_file, write_private
 from jobs.settings import ROOT, setting
 
-HEALTHY_SECONDS = 300
+HEALTHY_SECONDS = 600
 # A service that ended so often while we wait will not come up.
 RESTARTS = 3
 # what -> (the setting that changes it, default)
@@ -55,6 +55,15 @@ class Service:
     # In PORTS; None where it listens nowhere.
     port: str | None = None
     forever: bool = False
+
+
+@dataclass(frozen=True)
+class Launched:
+    """The services, the names of those that were started, and when."""
+
+    wanted: list[Service]
+    new: set[str]
+    begun: datetime
 
 
 def port(what: str) -> int:
@@ -91,6 +100,8 @@ def platform_settings(server: Server) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": str(min(8, cores + 1)),
         "AIRFLOW__CORE__FERNET_KEY": secret(state, "airflow_fernet", fernet_key),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": address("airflow") + "/execution/",
+        # A task whose start a busy api-server took 5 s (the default) to answer would lose a try.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -152,16 +163,16 @@ def services(server: Server, settings: Mapping[str, str]) -> list[Service]:
     return listed
 
 
-def start(server: Server, settings: Mapping[str, str], report: Report) -> None:
-    """Start what does not run yet, restart what runs with other settings, wait for health.
+def launch(server: Server, settings: Mapping[str, str], report: Report) -> Launched:
+    """Start what does not run yet, restart what runs with other settings; `wait` for them then.
 
     Args:
         server: the databases.
         settings: see ``platform_settings``.
-        report: told which services are awaited.
+        report: told what takes long.
 
     Raises:
-        LocalError: if a port is busy, or a service ends or stays unhealthy.
+        LocalError: if a port is busy, or Airflow's database can't be prepared.
     """
     state = server.state
     for folder in ("pages", "mlflow", "airflow"):
@@ -195,7 +206,7 @@ def start(server: Server, settings: Mapping[str, str], report: Report) -> None:
             forever=service.forever,
             identity=identity(service),
         )
-    wait_until_healthy(state, wanted, {service.name for service in missing}, begun, report)
+    return Launched(wanted, {service.name for service in missing}, begun)
 
 
 def inherited() -> dict[str, str]:
@@ -248,21 +259,20 @@ def airflow_revision(server: Server) -> str:
     return str(row[0]) if row else ""
 
 
-def wait_until_healthy(
-    state: Path, wanted: list[Service], new: set[str], begun: datetime, report: Report
-) -> None:
+def wait(state: Path, launched: Launched, report: Report) -> None:
     """Return when every service says that it is well.
+
+    Of those just started the sign of life must be newer than their start.
 
     Args:
         state: the state folder.
-        wanted: the services.
-        new: those just started, whose sign of life must be newer than ``begun``.
-        begun: when they were started.
+        launched: the services.
         report: told which are awaited.
 
     Raises:
         LocalError: with the log's end, if one ends or stays unhealthy.
     """
+    wanted, new, begun = launched.wanted, launched.new, launched.begun
     deadline = time.monotonic() + HEALTHY_SECONDS
     while True:
         waiting = unhealthy([service.name for service in wanted], new, begun)

@@ -59,13 +59,20 @@ def up(folder: Path) -> Platform:
     """Bring everything up and return it; what runs already is left alone."""
     platform = prepare_databases(folder)
     with step("Airflow, MLflow and the pages") as report:
-        start_services(platform, report)
+        await_services(platform, launch_services(platform, report), report)
     return platform
 
 
-def start_services(platform: Platform, report: Report) -> airflow_api.Airflow:
-    """Start the services that don't run, give Airflow its pools, and return it."""
-    services.start(platform.server, platform.settings, report)
+def launch_services(platform: Platform, report: Report) -> services.Launched:
+    """Start the services that don't run; `await_services` says when they are well."""
+    return services.launch(platform.server, platform.settings, report)
+
+
+def await_services(
+    platform: Platform, launched: services.Launched, report: Report
+) -> airflow_api.Airflow:
+    """Wait until all services are well, give Airflow its pools, and return it."""
+    services.wait(platform.server.state, launched, report)
     airflow = services.airflow(platform.server.state)
     for name, (slots, purpose) in POOLS.items():
         airflow_api.ensure_pool(airflow, name, slots, purpose)
