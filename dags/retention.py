@@ -2,8 +2,9 @@
 
 **What it does.** Months of `result.*` whose days are all older than 90 days become one partition
 each; readers see the same rows throughout. With `NIGHTSHIFT_RAW_DAYS` set, days of `raw` older than
-that are dropped. A month that readers or writers were busy with is put off, and is due again the
-next night; the task fails where that goes on for more than a week. XCom says what became of each.
+that are dropped. Vectors of texts go 90 days after their encoder was trained, unless it is live. A
+month that readers or writers were busy with is put off, and is due again the next night; the task
+fails where that goes on for more than a week. XCom says what became of each.
 By hand: `python -m jobs retain --as-of D`.
 
 **If it fails:** nothing that is served or loaded waits for it, and no day is lost; partitions only

@@ -1,4 +1,4 @@
-"""Retention: old days of the results become months, and raw goes once its time is over.
+"""Retention: old days of the results become months; raw and vectors go once their time is over.
 
 A month is copied first, and that commits; its days are changed for it in a second transaction. A
 reader whose snapshot is older than the copy finds no row in it, however late it asks, so the
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, text
 
 from jobs.extract.job import ONE_DAY, RECHECK_DAYS
 from jobs.publish import partitions
-from jobs.warehouse import driver, only_run, rows, sql_file
+from jobs.warehouse import driver, execute, only_run, rows, sql_file
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class Month:
 def retain(warehouse: Engine, as_of: date, raw_days: int | None) -> dict[str, str]:
     """Merge the months whose days are all older than 90 days; drop raw older than ``raw_days``.
 
+    Vectors of texts go 90 days after their encoder was trained, unless it is live.
+
     Args:
         warehouse: the warehouse.
         as_of: day to count back from.
@@ -120,6 +122,8 @@ def retain(warehouse: Engine, as_of: date, raw_days: int | None) -> dict[str, st
                 done[f"raw.{table}"] = f"put off: {reason}"
                 if len(days) > PATIENCE_DAYS:  # a day becomes due a night
                     overdue.append(f"raw.{table}, {len(days)} days from {days[0]} on ({reason})")
+    if dropped := drop_embeddings(warehouse, as_of):
+        done["feature.post_embedding"] = f"dropped, {dropped} vectors of old encoders"
     for what, became in done.items():
         log.info("%s: %s", what, became)
     if overdue:
@@ -201,6 +205,15 @@ def drop_raw(warehouse: Engine, table: str, days: Sequence[str]) -> None:
     with warehouse.begin() as connection:
         _take(connection, "raw", table, [])
         _drop(connection, "raw", days)
+
+
+def drop_embeddings(warehouse: Engine, as_of: date) -> int:
+    """Delete the vectors that encoders trained 90 days before ``as_of`` made; return how many.
+
+    Those of live versions stay. Others are made again if their version comes back.
+    """
+    with warehouse.begin() as connection:
+        return execute(connection, "retention/delete_embeddings.sql", first_day=as_of - DAILY_DAYS)
 
 
 def next_month(day: date) -> date:

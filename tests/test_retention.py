@@ -583,3 +583,49 @@ def test_readers_never_see_a_partial_missing_or_doubled_day_while_merges_are_kil
         one for one in before if one[0] not in published
     ]
     assert read(warehouse, "select count(*) from pg_tables where schemaname = 'staging'") == [(0,)]
+
+
+def test_vectors_of_old_encoders_go_but_for_those_that_serve(warehouse, given):
+    job_name = "feed_recommendation.test"
+    long_ago = AS_OF - timedelta(days=91)
+    versions = {"old": long_ago, "live": long_ago, "beside": long_ago, "new": AS_OF}
+    for version, trained in versions.items():
+        given(
+            "ops.model_version",
+            model_version=version,
+            job=f"{job_name}.{version}",
+            as_of=trained,
+            kind="model",
+            name="catboost",
+        )
+        given(
+            "feature.post_embedding",
+            encoder_version=version,
+            post_id=1,
+            text_md5="",
+            embedding=[1.0],
+        )
+    given(
+        "ops.model_version",
+        model_version="beside-popular_7d",
+        job=f"{job_name}.beside",
+        as_of=long_ago,
+        kind="baseline",
+        name="popular_7d",
+    )
+    for job_of, to in (("live", "old"), ("live", "live"), ("beside", "beside-popular_7d")):
+        given(
+            "ops.promotion",
+            job=f"{job_name}.{job_of}",
+            effective_as_of=long_ago,
+            actor="ann",
+            decision="promote",
+            reason="test",
+            to_version=to,
+        )
+
+    done = retain(warehouse, AS_OF, None)
+
+    left = read(warehouse, "select encoder_version from feature.post_embedding order by 1")
+    assert [row[0] for row in left] == ["beside", "live", "new"]
+    assert done == {"feature.post_embedding": "dropped, 1 vectors of old encoders"}

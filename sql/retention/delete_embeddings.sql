@@ -1,0 +1,32 @@
+-- retention delete embeddings: vectors of texts by encoders that serve no more
+-- Grain:         one row per encoder_version, post_id and text_md5
+-- Inputs:        ops.model_version, ops.promotion
+-- Output:        feature.post_embedding without those of versions trained before first_day, but for
+--                the version of each job that is live now, or that a live source stands beside
+-- Point in time: a version ships its encoder: whatever is missing is made again when it serves
+-- Parameters:    first_day date
+with live as (
+    select distinct on (job) to_version as model_version
+    from ops.promotion
+    where decision in ('promote', 'rollback')
+    order by
+        job asc,
+        effective_as_of desc,
+        decided_at desc,
+        promotion_id desc
+)
+
+delete from feature.post_embedding
+where
+    exists (
+        select from ops.model_version
+        where
+            model_version.model_version = post_embedding.encoder_version
+            and model_version.as_of < cast(:first_day as date)
+    )
+    and not exists (
+        select from live
+        where
+            live.model_version = post_embedding.encoder_version
+            or starts_with(live.model_version, post_embedding.encoder_version || '-')
+    )
