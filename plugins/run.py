@@ -142,8 +142,10 @@ def day_loaded(*tables: str) -> Any:
 
     @task.sensor(
         mode="reschedule",
-        # Quick while the extraction runs, cheap when something is broken.
-        poke_interval=10,
+        # The first wait is half of this to all of it, later ones up to max_wait. If the scheduler is
+        # slower than the wait, it takes the end of one look for that of the next and calls the
+        # sensor killed, which costs a try; 90 s have been seen (apache/airflow#71172).
+        poke_interval=180,
         exponential_backoff=True,
         max_wait=timedelta(minutes=5),
         timeout=WAIT.total_seconds(),

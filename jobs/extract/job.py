@@ -154,8 +154,6 @@ def accept_table(warehouse: Engine, table: str, as_of: date) -> Counts:
             return _accept_snapshot(connection, table, new, as_of, columns)
         if staging.exists(ours, new):
             loaded = staging.count_by_day(ours, staging.relation("staging", new))[day]
-            # A partition keeps its statistics when it is attached.
-            connection.execute(text(f"analyze staging.{new}"))
             staging.attach_day(ours, table, new, day)
             _add_up(connection, table, day, day, None)
             _update_lives(connection, table, as_of)
@@ -286,8 +284,7 @@ def _load_run(
             staging.create_partitions(ours, table, days)
             by_day = staging.count_by_day(ours, staged)
             loaded = staging.append(ours, table, staged, columns)
-            # The planner must know the rows just written, which autovacuum will see only later.
-            connection.execute(text(f"analyze raw.{table}"))
+            staging.analyze_days(ours, table, days, whole=True)
             _add_up(connection, table, first, last, None)
             if _update_lives(connection, table, first + ONE_DAY):
                 connection.execute(text("analyze feature.client_life"))
@@ -323,7 +320,7 @@ def _stage_changes(
     staging.drop_forgotten(ours, seen, columns)
     staging.drop_duplicates(ours, seen_name, columns)
     late = staging.create(ours, table, late_name, known_from=known_at)
-    return staging.keep_added(ours, seen, late, table, columns)
+    return staging.keep_added(ours, seen, late, table, changed, columns)
 
 
 def _accept_changes(
@@ -342,8 +339,7 @@ def _accept_changes(
     added = staging.count_by_day(ours, late)
     staging.append(ours, table, late, columns)
     # Rows known from another day than all before them are planned as one, and joined by loops.
-    for day in days:
-        connection.execute(text(f"analyze raw.{table}_{day:%Y%m%d}"))
+    staging.analyze_days(ours, table, days)
     _add_up(connection, table, days[0], days[-1], known_at)
     _update_lives(connection, table, known_at)
     for day in days:
@@ -444,14 +440,15 @@ def _add_up(
     known_at: date | None,
 ) -> None:
     """Bring the daily aggregates of ``table`` up to date with raw."""
+    days = {"first_day": first_day, "last_day": last_day, "known_at": known_at}
+    for name in TABLES[table].counts:
+        # A night adds up twice in one transaction: its day, then the late rows of others.
+        connection.execute(text(f"drop table if exists pg_temp.{name}"))
+        execute(connection, f"feature/{name}.sql", **days)
+        # Without statistics the planner takes the rows for a handful, and joins them by loops.
+        connection.execute(text(f"analyze pg_temp.{name}"))
     for name in TABLES[table].features:
-        execute(
-            connection,
-            f"feature/{name}.sql",
-            first_day=first_day,
-            last_day=last_day,
-            known_at=known_at,
-        )
+        execute(connection, f"feature/{name}.sql", **days)
         if known_at is None:
             # For the late rows that come next: autovacuum sees what was just written too late.
             connection.execute(text(f"analyze feature.{name}"))

@@ -20,8 +20,8 @@ ORDERED = ("N", "D", "S")
 def profile(connection: Connection, relation: str, table: str, as_of: date) -> int:
     """Profile every column of every event day in ``relation``; replace what ops.profile says.
 
-    One set-based pass a column, over however many days there are. Rows that were closed
-    (``known_to``) don't count: the profile describes what stands.
+    One pass a column, over however many days there are. Rows that were closed (``known_to``)
+    don't count: the profile describes what stands.
 
     Args:
         connection: in the caller's transaction.
@@ -43,10 +43,9 @@ def profile(connection: Connection, relation: str, table: str, as_of: date) -> i
         )
     written = 0
     for column, category in columns.items():
-        _show(connection, relation, column, category)
+        _count(connection, relation, column, category)
         path = "extract/profile_number.sql" if category == NUMBER else "extract/profile_value.sql"
         written += execute(connection, path, table_name=table, column_name=column, as_of=as_of)
-    _driver(connection).execute("drop view pg_temp.profiled")
     return written
 
 
@@ -63,17 +62,21 @@ def _columns(connection: Connection, table: str) -> dict[str, str]:
     return {row["name"]: row["category"] for row in found if row["name"] not in OURS}
 
 
-def _show(connection: Connection, relation: str, column: str, category: str) -> None:
-    """Make pg_temp.profiled (event_day, value) a view of one column of ``relation``."""
+def _count(connection: Connection, relation: str, column: str, category: str) -> None:
+    """Make pg_temp.profiled (event_day, value, copies): how often a column has each value.
+
+    By a statement of its own, since Postgres counts in parallel for a new table only.
+    """
     schema, _, name = relation.partition(".")
     value: sql.Composable = sql.Identifier(column)
     if category not in ORDERED:
         value = sql.SQL("cast({} as text)").format(value)
     _driver(connection).execute(
         sql.SQL(
-            "drop view if exists pg_temp.profiled;"
-            " create temporary view profiled as select event_day, {} as value from {}"
-            " where event_day is not null and known_to = 'infinity'"
+            "drop table if exists pg_temp.profiled;"
+            " create temporary table profiled on commit drop as"
+            " select event_day, {} as value, cast(count(*) as integer) as copies from {}"
+            " where event_day is not null and known_to = 'infinity' group by 1, 2"
         ).format(value, sql.Identifier(schema, name))
     )
 

@@ -12,6 +12,8 @@ class Table:
         sample: columns that tell a row in a message.
         features: tables under feature that its days are added up in, in this order; the SQL file
             of each has the same name.
+        counts: temporary tables that its features are made from, in this order; the SQL file that
+            makes each is under sql/feature too.
         lives: whether its rows change feature.client_life.
         snapshot: the source holds only its present state, a row for each key: kept by version
             (jobs/extract/versions.py), not by day.
@@ -21,6 +23,7 @@ class Table:
     key: str
     sample: tuple[str, ...]
     features: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
     lives: bool = False
     snapshot: bool = False
     refers_to: dict[str, str] = field(default_factory=dict)
@@ -42,6 +45,8 @@ TABLES = {
         ("user_id", "post_id", "timestamp", "action"),
         # A post's life is read from its days.
         ("user_topic_day", "post_day", "user_hour_day", "user_post_day", "post_life"),
+        # So that they read raw once, not each.
+        counts=("feed_user_change", "feed_post_change", "feed_count"),
         refers_to={"user_id": "user_data", "post_id": "post_text_df"},
     ),
 }

@@ -1,23 +1,14 @@
 -- profile of one numeric column
 -- Grain:         one row per event_day; key table_name, event_day, column_name
--- Inputs:        pg_temp.profiled (event_day, value): a temporary view that
---                jobs/extract/profile.py makes of one column, as no parameter carries a name
--- Output:        ops.profile, replaced; quantiles are values that occur (percentile_disc).
---                top_values are the five most frequent of the values that occur more than
---                once; equally frequent ones come in the order of value, so that a rerun
+-- Inputs:        pg_temp.profiled (event_day, value, copies): the counts of one column, which
+--                jobs/extract/profile.py makes, as no parameter carries a name
+-- Output:        ops.profile, replaced; quantiles are values that occur (as percentile_disc
+--                has them). top_values are the five most frequent of the values that occur more
+--                than once; equally frequent ones come in the order of value, so that a rerun
 --                writes the same row
 -- Point in time: the rows that stand when it runs
 -- Parameters:    table_name text, column_name text, as_of date
-with counted as (
-    select
-        event_day,
-        value,
-        count(*) as copies
-    from pg_temp.profiled
-    group by event_day, value
-),
-
-summary as (
+with summary as (
     select
         event_day,
         cast(trim_scale(cast(min(value) as numeric)) as text) as minimum,
@@ -26,16 +17,32 @@ summary as (
         coalesce(sum(copies) filter (where value is null), 0) as nulls,
         count(value) as distinct_values,
         sum(cast(value as numeric) * copies) as total
-    from counted
+    from pg_temp.profiled
     group by event_day
+),
+
+-- Quantiles from the counts, so that the rows themselves need not be sorted.
+placed as (
+    select
+        event_day,
+        value,
+        sum(copies) over (partition by event_day order by value) as reached,
+        sum(copies) over (partition by event_day) as total
+    from pg_temp.profiled
+    where value is not null
 ),
 
 spread as (
     select
         event_day,
-        percentile_disc(array[0.05, 0.25, 0.50, 0.75, 0.95])
-        within group (order by value) as quantiles
-    from pg_temp.profiled
+        array[
+            min(value) filter (where reached >= 0.05 * total),
+            min(value) filter (where reached >= 0.25 * total),
+            min(value) filter (where reached >= 0.50 * total),
+            min(value) filter (where reached >= 0.75 * total),
+            min(value) filter (where reached >= 0.95 * total)
+        ] as quantiles
+    from placed
     group by event_day
 ),
 
@@ -45,7 +52,7 @@ ranked as (
         value,
         copies,
         row_number() over (partition by event_day order by copies desc, value asc) as place
-    from counted
+    from pg_temp.profiled
     where value is not null and copies > 1
 ),
 
@@ -81,7 +88,7 @@ select
     cast(spread.quantiles as double precision[]) as quantiles,
     coalesce(frequent.top_values, '[]') as top_values
 from summary
-inner join spread on summary.event_day = spread.event_day
+left join spread on summary.event_day = spread.event_day
 left join frequent on summary.event_day = frequent.event_day
 on conflict (table_name, event_day, column_name) do update
     set

@@ -1,23 +1,14 @@
 -- profile of one column that is no number: text, a day, a time
 -- Grain:         one row per event_day; key table_name, event_day, column_name
--- Inputs:        pg_temp.profiled (event_day, value): a temporary view that
---                jobs/extract/profile.py makes of one column, as no parameter carries a name
+-- Inputs:        pg_temp.profiled (event_day, value, copies): the counts of one column, which
+--                jobs/extract/profile.py makes, as no parameter carries a name
 -- Output:        ops.profile, replaced; mean and quantiles are null, texts are cut at 100 letters.
 --                top_values are the five most frequent of the values that occur more than
 --                once; equally frequent ones come in the order of value, so that a rerun
 --                writes the same row
 -- Point in time: the rows that stand when it runs
 -- Parameters:    table_name text, column_name text, as_of date
-with counted as (
-    select
-        event_day,
-        value,
-        count(*) as copies
-    from pg_temp.profiled
-    group by event_day, value
-),
-
-summary as (
+with summary as (
     select
         event_day,
         sum(copies) as rows,
@@ -25,7 +16,7 @@ summary as (
         count(value) as distinct_values,
         left(cast(min(value) as text), 100) as minimum,
         left(cast(max(value) as text), 100) as maximum
-    from counted
+    from pg_temp.profiled
     group by event_day
 ),
 
@@ -35,7 +26,7 @@ ranked as (
         value,
         copies,
         row_number() over (partition by event_day order by copies desc, value asc) as place
-    from counted
+    from pg_temp.profiled
     where value is not null and copies > 1
 ),
 
