@@ -1,8 +1,9 @@
 """Copy the feed's day that ended, with users and posts as they are now, into the warehouse.
 
-**What it does.** For as_of D it closes the versions of users, posts and pictures that changed, and
-adds the new ones; copies the events of day D-1 and what changed in the days before; checks the rows
-(events also against the users and posts known by D), with offenders to quarantine; adds the day up.
+**What it does.** For as_of D it closes the versions of users, posts, pictures and exclusions that
+changed, and adds the new ones (a source may lack exclusions); copies the events of day D-1 and what
+changed in the days before; checks the rows (events also against the users and posts known by D),
+with offenders to quarantine; adds the day up.
 A range in one go: `python -m jobs extract --from A --to B`. Of users and posts only the present can
 be read: an old day after a newer one adds no version.
 
@@ -46,7 +47,7 @@ def extract_social():
         pages.build(run.warehouse(), settings.pages_dir())
 
     shown, checked, accepted = pages().as_teardown(), {}, {}
-    for name in ("user_data", "post_text_df", "post_image", "feed_data"):
+    for name in ("user_data", "post_text_df", "post_image", "feed_exclusion", "feed_data"):
         with TaskGroup(group_id=name):
             checked[name] = check(name)
             accepted[name] = accept.override(outlets=[run.table(f"raw.{name}")])(name)

@@ -1,10 +1,11 @@
 """Rank posts for every user and part of the day, by two models, split for an honest test.
 
-**What it does.** Waits for the day's users, posts and feed; trains both arms, promoting of each
-only what beat its champion and the best single source; lists up to 100 posts for every user and
-part of the day in `shards` parts; publishes `bi.feed_recommendation` in one step; notes what the
-lists of the day before were worth. Several days: `airflow backfill create --dag-id
-feed_recommendation --max-active-runs 1 --from-date A --to-date B`, both included.
+**What it does.** Waits for the day's users, posts, feed and, where there are any, exclusions;
+trains both arms, promoting of each only what beat its champion and the best single source; lists up
+to 100 posts for every user and part of the day in `shards` parts; publishes
+`bi.feed_recommendation` in one step; notes what the lists of the day before were worth. Several
+days: `airflow backfill create --dag-id feed_recommendation --max-active-runs 1 --from-date A
+--to-date B`, both included.
 
 **If it fails:** the newest published day keeps serving. `day_loaded`: extract_social has not
 brought the day, mend that first. `train`: the data or MLflow. `score`, `publish` can always be
@@ -49,7 +50,7 @@ def feed_recommendation():
         job.run(run.warehouse(), run.day(day), model_version=version)
 
     versions = train(decided := run.decide("feed_recommendation"))
-    run.day_loaded("user_data", "post_text_df", "feed_data") >> versions
+    run.day_loaded("user_data", "post_text_df", "feed_exclusion", "feed_data") >> versions
     published = publish(versions)
     score.partial(versions=versions).expand(shard=run.shards()) >> published
     published >> [mature(), affected := run.affected_days("feed_recommendation")]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import warehouse
+from jobs.extract.tables import OPTIONAL
 
 ERROR_LINES = 12
 ERROR_CHARACTERS = 2000
@@ -173,6 +174,7 @@ def missing_days(connection: Connection, as_of: date, tables: Sequence[str]) -> 
         connection,
         warehouse.sql_file("incidents/days_missing.sql"),
         tables=list(tables),
+        optional=list(OPTIONAL),
         as_of=as_of,
     )
     return [

@@ -142,8 +142,8 @@ def day_loaded(*tables: str) -> Any:
 
     @task.sensor(
         mode="reschedule",
-        # The first wait is half of this to all of it, later ones up to max_wait. If the scheduler is
-        # slower than the wait, it takes the end of one look for that of the next and calls the
+        # The first wait is half of this to all of it, later ones up to max_wait. A scheduler that
+        # is slower than the wait takes the end of one look for that of the next and calls the
         # sensor killed, which costs a try; 90 s have been seen (apache/airflow#71172).
         poke_interval=180,
         exponential_backoff=True,

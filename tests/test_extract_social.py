@@ -623,7 +623,7 @@ def test_history_goes_on_without_the_posts_that_the_source_forgot(app, warehouse
 
 
 def test_the_simulated_feed_is_taken_as_it_comes(app, warehouse, owner):
-    change(owner, *(f"drop table {table}" for table in SOCIAL))
+    change(owner, *(f"drop table if exists {table}" for table in SOCIAL))
     start, users = date(2026, 2, 1), 300
     simulate(owner, users=users, start=start, end=date(2026, 2, 12))
     job.load_range(app, warehouse, start, date(2026, 2, 10), SOCIAL)

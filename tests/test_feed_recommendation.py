@@ -11,9 +11,11 @@ from jobs import champion
 from jobs.feed_recommendation import (
     arms,
     evaluating,
+    features,
     job,
     lists,
     model,
+    periods,
     reading,
     serving,
     training,
@@ -197,6 +199,89 @@ def test_lists_leave_out_what_was_viewed_and_posts_that_are_gone(feed):
     pairs = set(zip(listed["user_id"], listed["post_ids"], strict=True))
     assert not pairs & set(seen)
     assert 5 not in set(listed["post_ids"])
+
+
+def test_what_is_excluded_for_a_user_is_in_no_list_of_the_user(feed):
+    change(
+        feed,
+        # known on the night: all posts of a topic for one user, one post for everybody else
+        "insert into raw.feed_exclusion (user_id, post_id, known_from)"
+        " select 1, post_id, :day - 9 from raw.post_text_df where topic = 'movie'",
+        "insert into raw.feed_exclusion (user_id, post_id, known_from)"
+        " select user_id, 1 + user_id % 90, :day from raw.user_data where user_id > 1",
+        # no longer, not yet, and of nobody
+        "insert into raw.feed_exclusion (user_id, post_id, known_from, known_to)"
+        " select 2, post_id, :day - 9, :day from raw.post_text_df where post_id <> 3",
+        "insert into raw.feed_exclusion (user_id, post_id, known_from)"
+        " select 3, post_id, :day + 1 from raw.post_text_df where post_id <> 4",
+        "insert into raw.feed_exclusion (user_id, post_id, known_from) values (9999, 1, :day)",
+        day=NIGHT,
+    )
+
+    job.run(feed, NIGHT, shards=2)
+
+    excluded = read(
+        feed,
+        "select user_id, post_id from raw.feed_exclusion"
+        " where known_from <= :day and known_to > :day",
+        day=NIGHT,
+    )
+    found = published(feed)
+    listed = found.explode("post_ids").dropna(subset="post_ids")
+    assert not set(zip(listed["user_id"], listed["post_ids"], strict=True)) & set(excluded)
+    length = found.set_index("user_id")["post_ids"].map(len)
+    assert 0 < length[1].min() < POSTS * 2 / 3
+    assert length[[2, 3]].min() > POSTS / 2
+
+
+def test_exclusions_move_nothing_but_what_is_shown(feed):
+    """No figure of a user or post, and no encoder, takes notice of what is excluded."""
+    plain = arms.read_days(feed, NIGHT)[-1]
+    change(
+        feed,
+        "insert into raw.feed_exclusion (user_id, post_id, known_from)"
+        " select user_id, 90 - user_id % 90, :day - 30 from raw.user_data",
+        day=NIGHT,
+    )
+
+    day = arms.read_days(feed, NIGHT)[-1]
+
+    assert len(day.history.post) == len(plain.history.post) + USERS
+    first, other = day.history.before(day.cutoff), plain.history.before(day.cutoff)
+    assert (np.diff(first.starts) == np.diff(other.starts) + 1).all()
+    assert (first.post[first.starts[:-1]] == day.history.posts.searchsorted(
+        90 - day.users["user_id"] % 90
+    )).all()  # fmt: skip
+    for name, value in vars(plain.context).items():
+        np.testing.assert_equal(vars(day.context)[name], value)
+    learned = features.encode_categories(day.users, first)
+    assert learned == features.encode_categories(plain.users, other)
+    profiles = features.profile(day.users, first, day.context, learned)
+    expected = features.profile(plain.users, other, plain.context, learned)
+    for name, value in vars(expected).items():
+        np.testing.assert_array_equal(getattr(profiles, name), value)
+    for liked in (True, False):
+        np.testing.assert_array_equal(
+            two_tower.recent(first, liked), two_tower.recent(other, liked)
+        )
+
+
+def test_feed_at_leaves_out_what_is_excluded_by_the_moment(feed):
+    change(
+        feed,
+        "insert into raw.feed_exclusion (user_id, post_id, known_from)"
+        " select 1, post_id, :day + 1 from raw.post_text_df where topic = 'movie'",
+        day=NIGHT,
+    )
+    job.run(feed, NIGHT)
+
+    def shown(user: int, day: date) -> set[str]:
+        asked = "select topic from result.feed_at(:user, cast(:day as date) + time '12:00', 60)"
+        return {row[0] for row in read(feed, asked, user=user, day=day)}
+
+    assert "movie" in shown(1, NIGHT)
+    assert shown(1, NIGHT + timedelta(days=1)) == {"sport", "food"}
+    assert "movie" in shown(2, NIGHT + timedelta(days=1))
 
 
 def test_the_models_learn_taste_and_stand_beside_every_source(feed):
@@ -464,10 +549,13 @@ def test_without_history_the_night_says_what_is_missing(warehouse):
         job.run(warehouse, NIGHT)
 
 
-def test_label_days_lie_before_the_gates_day():
-    days = training.label_days(date(2026, 3, 1))
+def test_label_days_lie_before_the_gates_day(feed):
+    assert periods.length(feed, NIGHT) == 1
+
+    *days, gate_day = periods.cutoffs(date(2026, 3, 2), 1)
 
     assert days == [date(2026, 2, 26), date(2026, 2, 27), date(2026, 2, 28)]
+    assert gate_day == date(2026, 3, 1)
 
 
 def test_no_question_shows_its_answer(feed):

@@ -637,6 +637,13 @@ def test_the_source_shows_the_owners_names_and_present_state(feed_database):
     assert set(tables["post_image"]["post_id"]) == {
         FIRST_POST_ID + post for post in there if planned.picture[post]
     }
+    own = tables["feed_exclusion"]
+    assert own["post_id"].is_unique
+    assert set(own["post_id"]) <= set(posts.index)
+    assert 0.2 < len(own) / len(posts) < 0.4
+    author, post = own["user_id"] - FIRST_USER_ID, own["post_id"] - FIRST_POST_ID
+    appeared = np.maximum(planned.published[post] // DAY_US, planned.start)
+    assert (planned.birth[author] <= appeared).all()
     assert list(events) == ["timestamp", "user_id", "post_id", "action", "target"]
     assert len(events) == written
     assert set(events["action"]) == set(feed.ACTIONS)

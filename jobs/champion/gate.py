@@ -40,6 +40,7 @@ class Gate:
         per_row: the score columns hold the metric of each row already (one user's NDCG, say), and
             its mean is compared; no label is needed.
         higher_is_better: False for losses per row; `jobs.evaluation` knows its own metrics.
+        least_units: fewer units than these decide nothing: an interval of five users says little.
     """
 
     job: str
@@ -53,6 +54,7 @@ class Gate:
     floor: str = "base_rate"
     per_row: bool = False
     higher_is_better: bool = True
+    least_units: int = 0
 
 
 def higher_is_better(gate: Gate) -> bool:
@@ -114,6 +116,10 @@ def judge(
     }
     if champion == challenger:
         return Verdict(challenger, f"{challenger} is live already", figures)
+    if figures["units"] < gate.least_units:
+        stays = champion or floor
+        reason = f"{figures['units']} {gate.unit}s of at least {gate.least_units}"
+        return Verdict(stays, f"{reason}: no test is possible; {stays} serves", figures)
     if not gate.per_row:
         figures["positives"] = int(scores["label"].sum())
         if figures["positives"] in (0, len(scores)):
@@ -203,7 +209,7 @@ def _require(gate: Gate, scores: pd.DataFrame, compared: list[str]) -> None:
             f"{gate.job}: the gate's rows lack {missing}, they have {list(scores.columns)}; "
             "score champion, challenger and baselines on the same rows"
         )
-    if scores.empty:
+    if scores.empty and not gate.least_units:
         raise GateRowsUnfit(f"{gate.job}: 0 rows for the gate; is the cutoff before the first day?")
     if broken := [name for name in wanted if scores[name].isna().any()]:
         nulls = int(scores[broken[0]].isna().sum())

@@ -11,17 +11,19 @@ from jobs.extract import staging, versions
 from jobs.extract.profile import profile
 from jobs.extract.source import (
     EmptyDay,
+    SourceChanged,
     check_columns,
     check_over,
     copy_days,
     count_rows,
+    offers,
     open_source,
     raw_columns,
     signatures,
 )
 from jobs.extract.tables import SHOP as SHOP
 from jobs.extract.tables import SOCIAL as SOCIAL
-from jobs.extract.tables import TABLES
+from jobs.extract.tables import TABLES, may_be_empty
 from jobs.warehouse import Postgres, airflow_run_id, driver, execute, named_failures, only_run
 
 # Each night compares this many earlier days with the source once more: late and corrected rows.
@@ -77,7 +79,8 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
     """
     day = as_of - ONE_DAY
     counts = {"copied": 0, "duplicates": 0, "late": 0, "changed_days": 0}
-    with _at_work(warehouse, table, as_of), _postgres(warehouse) as ours:
+    with _at_work(warehouse, table, as_of), warehouse.begin() as connection:
+        ours = driver(connection)
         staging.drop(ours, *_staged_names(table, as_of))
         if _absent(ours, table):
             return counts
@@ -90,6 +93,10 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
             is_loaded = day in known
         with open_source(source) as theirs:
             check_over(theirs, table, day)
+            if _lacks(theirs, ours, table, day):
+                if not _is_loaded(ours, table, day):
+                    _record_absent(connection, table, [day])
+                return counts
             check_columns(theirs, table, day, columns)
             if not is_loaded:
                 name = staging.name_of(table, as_of, "new")
@@ -99,7 +106,7 @@ def copy_table(source: Engine, warehouse: Engine, table: str, as_of: date) -> Co
                 counts["duplicates"] = staging.drop_duplicates(ours, name, columns)
                 counts["copied"] -= counts["duplicates"]
                 counts["copied"] -= staging.drop_refused_before(ours, staged, table, columns)
-                if not staging.has_rows(ours, staged, day):
+                if not staging.has_rows(ours, staged, day) and not _may_be_empty(ours, table):
                     raise EmptyDay(_empty(table, [day]))
             changed = _changed_days(theirs, table, columns, known)
             if changed:
@@ -119,9 +126,10 @@ def check_table(warehouse: Engine, table: str, as_of: date) -> Counts:
     """
     with _postgres(warehouse) as ours:
         parts = {
-            part: staging.name_of(table, as_of, part)
+            part: name
             for part in ("new", "late")
-            if staging.exists(ours, staging.name_of(table, as_of, part))
+            if staging.exists(ours, name := staging.name_of(table, as_of, part))
+            and not _is_empty(ours, table, name)
         }
     return {
         "quarantined": sum(
@@ -490,6 +498,9 @@ def _load_versions(
         with _postgres(warehouse) as ours:
             columns = raw_columns(ours, table)
             is_absent, is_past = _absent(ours, table), versions.is_past(ours, table, as_of)
+            if not (is_absent or is_past):
+                with open_source(source) as theirs:
+                    is_absent = _lacks(theirs, ours, table, last)
         if is_absent:
             with warehouse.begin() as connection:
                 _record_absent(connection, table, days)
@@ -502,7 +513,7 @@ def _load_versions(
                 staging.drop_forgotten(ours, staged, columns)
                 counts["duplicates"] = staging.drop_duplicates(ours, name, columns)
                 is_empty = not staging.has_rows(ours, staged, last)
-                if is_empty and not allow_empty:
+                if is_empty and not (allow_empty or _may_be_empty(ours, table)):
                     raise EmptyDay(_empty(table, [last]))
             if not is_empty:
                 counts["quarantined"] = _check(warehouse, table, as_of, name, first, last)
@@ -681,6 +692,33 @@ def _absent(ours: Postgres, table: str) -> bool:
     """Return whether the owner was declared not to have this table."""
     found = ours.execute("select from ops.absent_table where table_name = %s", [table])
     return found.fetchone() is not None
+
+
+def _lacks(theirs: Postgres, ours: Postgres, table: str, day: date) -> bool:
+    """Return whether the source lacks an optional table, which it never had as far as we know.
+
+    Raises:
+        SourceChanged: if it had it.
+    """
+    if not TABLES[table].optional or offers(theirs, table, day):
+        return False
+    if standing := versions.standing(ours, table):
+        raise SourceChanged(
+            f"{table} {day}: the source has no such table any more, and {standing} of its rows "
+            f"stand; agree with the owner, or map it in sql/extract/{table}.sql, then rerun. If it "
+            f"is gone for good: python -m jobs absent {table} --reason ..."
+        )
+    return True
+
+
+def _may_be_empty(ours: Postgres, table: str) -> bool:
+    return may_be_empty(table, versions.standing(ours, table) if TABLES[table].optional else 0)
+
+
+def _is_empty(ours: Postgres, table: str, name: str) -> bool:
+    """Return whether there is nothing to check: an optional table may have no rows."""
+    staged = staging.relation("staging", name)
+    return TABLES[table].optional and not staging.count_by_day(ours, staged)
 
 
 def _is_loaded(ours: Postgres, table: str, day: date) -> bool:

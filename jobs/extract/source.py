@@ -130,6 +130,20 @@ def check_columns(source: Postgres, table: str, day: date, columns: dict[str, st
         raise SourceChanged(f"{table} {day}: source column {'; '.join(problems)}; {mend}")
 
 
+def offers(source: Postgres, table: str, day: date) -> bool:
+    """Return whether the source has the table at all."""
+    extract = named(sql_file(f"extract/{table}.sql"))
+    try:
+        with source.transaction():  # a savepoint: the error must not end the snapshot
+            source.execute(
+                sql.SQL("select from ({}) as extracted limit 0").format(sql.SQL(extract)),
+                {"first_day": day, "last_day": day},
+            )
+    except psycopg.errors.UndefinedTable:
+        return False
+    return True
+
+
 def check_over(source: Postgres, table: str, last_day: date) -> None:
     """Return if ``last_day`` (UTC) has ended by the source's own clock.
 

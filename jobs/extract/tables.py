@@ -18,6 +18,10 @@ class Table:
         snapshot: the source holds only its present state, a row for each key: kept by version
             (jobs/extract/versions.py), not by day.
         refers_to: table that must know what a column names, by that column.
+        with_key: columns that tell a row together with ``key``, where a table kept by version has
+            several rows for one.
+        optional: the owner may not have it. It is absent then without being declared so, and where
+            it is there it may be empty.
     """
 
     key: str
@@ -27,6 +31,13 @@ class Table:
     lives: bool = False
     snapshot: bool = False
     refers_to: dict[str, str] = field(default_factory=dict)
+    with_key: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the columns that tell a row of a table kept by version."""
+        return (self.key, *self.with_key)
 
 
 TABLES = {
@@ -40,6 +51,10 @@ TABLES = {
     "user_data": Table("user_id", ("user_id",), snapshot=True),
     "post_text_df": Table("post_id", ("post_id", "topic"), snapshot=True),
     "post_image": Table("post_id", ("post_id", "uri"), snapshot=True),
+    # Posts that a user must not be shown: the user's own, those of blocked authors ...
+    "feed_exclusion": Table(
+        "user_id", ("user_id", "post_id"), snapshot=True, with_key=("post_id",), optional=True
+    ),
     "feed_data": Table(
         "user_id",
         ("user_id", "post_id", "timestamp", "action"),
@@ -53,6 +68,19 @@ TABLES = {
 # Each family in the order it is loaded: purchases look up the message they are tied to, events of
 # the feed the user and the post.
 SHOP = ("apparel_messages", "apparel_purchases", "client_event")
-SOCIAL = ("user_data", "post_text_df", "post_image", "feed_data")
+SOCIAL = ("user_data", "post_text_df", "post_image", "feed_exclusion", "feed_data")
+OPTIONAL = tuple(name for name, table in TABLES.items() if table.optional)
 # Columns that name a person who can be erased (jobs/forget.py), and what such a person is called.
 PEOPLE = {"client_id": "client", "user_id": "user"}
+# An optional table that had no more rows than these may lose all of them: that is people's wish.
+FEW_ROWS = 20
+
+
+def may_be_empty(table: str, standing: int) -> bool:
+    """Return whether a source without a row of the table is in order.
+
+    Args:
+        table: one of TABLES.
+        standing: keys of it that stand.
+    """
+    return TABLES[table].optional and standing <= FEW_ROWS

@@ -108,8 +108,7 @@ def accept(
     parts = {
         "raw": _raw(table),
         "staged": staging.relation("staging", name),
-        "refused": staging.relation("quarantine", table),
-        "key": sql.Identifier(TABLES[table].key),
+        "same": _same_key(table, "staged"),
         "as_of": sql.Literal(as_of),
     }
     closing = sql.SQL(
@@ -120,17 +119,19 @@ def accept(
             and not exists (
                 select from {staged} as staged
                 where
-                    staged.{key} = standing.{key}
+                    {same}
                     and row({staged_columns}) is not distinct from row({standing_columns})
             )
             and not exists (
                 select from {refused} as refused
-                where refused.{key} = standing.{key} and refused.known_to = 'infinity'
+                where {same_refused} and refused.known_to = 'infinity'
             )
         """
     ).format(
         staged_columns=listed(columns, "staged"),
         standing_columns=listed(columns, "standing"),
+        refused=staging.relation("quarantine", table),
+        same_refused=_same_key(table, "refused"),
         **parts,
     )
     closed = warehouse.execute(closing).rowcount
@@ -150,7 +151,7 @@ def begin(
         {
             "raw": _raw(table),
             "staged": staging.relation("staging", name),
-            "key": sql.Identifier(TABLES[table].key),
+            "same": _same_key(table, "staged"),
             "as_of": sql.Literal(known_from),
         },
         ever=True,
@@ -206,7 +207,7 @@ def _add(
         select {names}, {as_of} from {staged} as staged
         where not exists (
             select from {raw} as standing
-            where standing.{key} = staged.{key} and ({ever} or standing.known_to = 'infinity')
+            where {same} and ({ever} or standing.known_to = 'infinity')
         )
         """
     ).format(names=listed(columns), ever=sql.Literal(ever), **parts)
@@ -217,6 +218,14 @@ def _signature(found: tuple[Any, ...] | None) -> Signature:
     assert found is not None
     read, checksum, distinct, refused = map(int, found)
     return read, checksum, distinct, refused
+
+
+def _same_key(table: str, other: str) -> sql.Composable:
+    """Return the condition that a row of ``other`` is about what ``standing`` is about."""
+    return sql.SQL(" and ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(other, key), sql.Identifier("standing", key))
+        for key in TABLES[table].keys
+    )
 
 
 def _raw(table: str) -> sql.Composable:

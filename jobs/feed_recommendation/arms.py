@@ -20,6 +20,7 @@ from jobs.feed_recommendation import (
     evaluating,
     kept,
     model,
+    periods,
     pictures,
     reading,
     training,
@@ -32,8 +33,11 @@ from jobs.feed_recommendation.seen import Snapshot
 from jobs.feed_recommendation.training import JOB
 from jobs.warehouse import airflow_run_id
 
-# A night learns from so many days; what is older says little of tomorrow's likes.
+# A night learns from so many days; what is older says little of tomorrow's likes. (All of these are
+# days of a busy feed: where a period is longer, so is all else.)
 HISTORY_DAYS = 60
+# Fewer users than these on the gate's rows decide nothing.
+LEAST_USERS = 20
 # Of users left out of every fit: their last likes test what was learned (evaluating.last_like).
 HELD_OUT, HELD_OUT_SALT = 0.1, "feed-held-out"
 
@@ -51,6 +55,7 @@ def gate(arm: str) -> Gate:
         unit="user_id",
         floor="popular_7d",
         per_row=True,
+        least_units=LEAST_USERS,
     )
 
 
@@ -103,7 +108,7 @@ def train(
         drawn = Path(temporary) / "pictures"
         pictures.draw(drawn, version, fitted, measured, vectors, gate_day.context)
         window = {
-            "train_from": learning[0].cutoff - timedelta(days=HISTORY_DAYS),
+            "train_from": learning[0].cutoff - timedelta(days=HISTORY_DAYS * learning[0].days),
             "train_to": gate_day.cutoff,
             "gate_cutoff": gate_day.cutoff,
         }
@@ -122,7 +127,9 @@ def train(
                 **{f"rows_{name}": count for name, count in counts.items()},
                 "as_of": as_of,
                 "arm": arm,
+                "encoder": type(encoder).__name__,
                 "label_days": ", ".join(str(day.cutoff) for day in learning),
+                "period_days": gate_day.days,
                 "features": ", ".join(fitted.ranker.feature_names_),
             },
             measured,
@@ -181,9 +188,11 @@ def decide(
     scores = scores.assign(
         **{each: evaluating.figures(question, found)[PRIMARY] for each, found in lists_of.items()}
     )
-    # No list may be worse than the best single source's.
-    best = min(beside, key=lambda each: (-scores[each].mean(), each))
-    rule = replace(gate(arm), floor=beside[best])
+    rule = gate(arm)
+    if len(scores) >= rule.least_units:
+        # No list may be worse than the best single source's.
+        best = min(beside, key=lambda each: (-scores[each].mean(), each))
+        rule = replace(rule, floor=beside[best])
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
     decision = champion.decide(engine, rule, as_of, scores, trained, actor, retrained)
     champion.sync_alias(engine, job)
@@ -194,14 +203,20 @@ def read_days(engine: Engine, as_of: date) -> list[Day]:
     """Return the label days and, last, the gate's day, each as it was known then.
 
     Raises:
-        NothingToLearnFrom: if there are no users or posts on one of them.
+        NothingToLearnFrom: if there are no users or posts on one of them, or no likes.
     """
-    gate_day = as_of - timedelta(days=1)
-    cutoffs = [*training.label_days(gate_day), gate_day]
+    period = periods.length(engine, as_of)
+    cutoffs = periods.cutoffs(as_of, period or 1)
     users = {cutoff: reading.read_users(engine, cutoff) for cutoff in cutoffs}
     posts = {cutoff: reading.read_posts(engine, cutoff) for cutoff in cutoffs}
     for cutoff in cutoffs:
         require_rows(users[cutoff], posts[cutoff], cutoff)
+    if period is None:
+        raise training.NothingToLearnFrom(
+            f"{JOB} {as_of}: nobody liked anything in the {periods.MOST_DAYS} days before it, by "
+            "what was known then; ask for a day soon after some likes, or bring them: "
+            "python -m jobs extract --from ... --to ..."
+        )
     everyone = pd.concat(list(users.values())).drop_duplicates("user_id").sort_values("user_id")
     history = reading.read_history(
         engine,
@@ -209,9 +224,9 @@ def read_days(engine: Engine, as_of: date) -> list[Day]:
         everyone,
         post_ids(*posts.values(), reading.read_posts(engine, as_of)),
         first_cutoff=cutoffs[0],
-        since=Snapshot(None, cutoffs[0] - timedelta(days=HISTORY_DAYS)),
+        since=Snapshot(None, cutoffs[0] - timedelta(days=HISTORY_DAYS * period)),
     )
-    return [build(cutoff, users[cutoff], posts[cutoff], history) for cutoff in cutoffs]
+    return [build(cutoff, users[cutoff], posts[cutoff], history, period) for cutoff in cutoffs]
 
 
 def held_out(users: pd.DataFrame) -> NDArray[np.bool_]:

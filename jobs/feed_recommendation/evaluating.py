@@ -44,9 +44,9 @@ class Question:
 
 
 def next_day(day: Day, known_by: int) -> Question:
-    """Return the likes of the cutoff's own day, of posts that their users had not seen before.
+    """Return the likes of the cutoff's day, or days, of posts not seen by their users before.
 
-    Users are served at the hour of their first view of that day. At most MAX_USERS, drawn.
+    Users are served at the hour of their first view then. At most MAX_USERS, drawn.
     """
     outcome = day.outcome(known_by)
     before = day.history.before(day.cutoff)
@@ -130,11 +130,15 @@ def summary(
 ) -> pd.DataFrame:
     """Return metric, value, low, high of each set of lists, by its name (column ``name``).
 
-    Intervals (95 %) resample users; figures over the whole catalog have none.
+    Intervals (95 %) resample users; figures over the whole catalog have none. A question to nobody
+    has no figures.
     """
     views = question.day.context.counts["views_30d"].astype(np.float64)
     per_user = {name: figures(question, each) for name, each in lists.items()}
-    found = []
+    found: list[tuple[str, str, float, float, float]] = []
+    columns = ["name", "metric", "value", "low", "high"]
+    if question.day.users.empty:
+        return pd.DataFrame(found, columns=columns).assign(rows=0)
     for metric in ranking.METRICS:
         table = question.day.users[["user_id"]].reset_index(drop=True)
         table = table.assign(**{name: each[metric] for name, each in per_user.items()})
@@ -144,9 +148,7 @@ def summary(
     for name, each in lists.items():
         for metric, value in ranking.over_catalog(each, views).items():
             found.append((name, prefix + metric, value, np.nan, np.nan))
-    return pd.DataFrame(found, columns=["name", "metric", "value", "low", "high"]).assign(
-        rows=len(question.day.users)
-    )
+    return pd.DataFrame(found, columns=columns).assign(rows=len(question.day.users))
 
 
 def pairs(user: NDArray[np.int32], post: NDArray[np.int32], posts: int) -> NDArray[np.int64]:

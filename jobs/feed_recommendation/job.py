@@ -65,6 +65,7 @@ def train(
         UnknownVersion, VersionNotAllowed: if the named version does not exist, is no version of
             this job, or knows what happened after ``as_of``.
         NothingToLearnFrom: if there is no history to learn from.
+        BadSetting: if the pretrained encoder that is configured does not work.
     """
     with only_run(engine, f"train {JOB}", as_of):
         named: Versions = {}
@@ -82,9 +83,10 @@ def train(
             }
         wanted = [arm for arm in training.ARMS if arm not in named]
         if wanted:
+            missing = [arm for arm in wanted if retrain or trained[arm] is None]
+            training.check_settings(missing)
             ground = arms.read_days(engine, as_of)
             fresh: dict[str, dict[str, NDArray[np.int32]]] = {}
-            missing = [arm for arm in wanted if retrain or trained[arm] is None]
             if missing:
                 learning = [arms.learners(day) for day in ground[:-1]]
                 shared = collaborative.fit(learning[0].history.before(learning[0].cutoff))
@@ -159,10 +161,10 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
                     f"{JOB}.{arm} {as_of}: no version was live; "
                     f"python -m jobs versions {JOB}.{arm} lists them"
                 )
-            cutoff = champion.described(connection, live)["gate_cutoff"]
+            trained_for = champion.described(connection, live)["as_of"]
         fitted = kept.load(engine, live)
-        day = arms.read_days(engine, cutoff + timedelta(days=1))[-1]
-        question = evaluating.next_day(day, number(cutoff) + 1)
+        day = arms.read_days(engine, trained_for)[-1]
+        question = evaluating.next_day(day, number(trained_for))
         vectors = fitted.encoder.embed(day.texts)
         ranked = evaluating.ask(question, fitted, vectors, [MODEL, *ORDERS])
         drawn += pictures.draw(

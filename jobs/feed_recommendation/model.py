@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.feed_recommendation import candidates, collaborative, features, lists, tfidf, two_tower
+from jobs.feed_recommendation import candidates, collaborative, encoders, features, lists, two_tower
 from jobs.feed_recommendation.candidates import SOURCES, Candidates
 from jobs.feed_recommendation.collaborative import Collaborative
 from jobs.feed_recommendation.context import FRESH_DAYS, Context
+from jobs.feed_recommendation.encoders import Encoder
 from jobs.feed_recommendation.features import Profiles
 from jobs.feed_recommendation.history import LIKE, History
 from jobs.feed_recommendation.tfidf import Tfidf
-from jobs.feed_recommendation.two_tower import TwoTower
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
@@ -46,7 +46,7 @@ class Fitted:
     """
 
     arm: str
-    encoder: Tfidf | TwoTower
+    encoder: Encoder
     centroids: Matrix
     collaborative: Collaborative
     categories: dict[str, dict[str, float]]
@@ -91,7 +91,7 @@ def text_table(fitted: Fitted, vectors: Matrix) -> Matrix:
 
 
 def user_vectors(
-    encoder: Tfidf | TwoTower, users: pd.DataFrame, history: History, vectors: Matrix
+    encoder: Encoder, users: pd.DataFrame, history: History, vectors: Matrix
 ) -> Matrix:
     """Return users' vectors, whose product with a post's says how near it is to their taste.
 
@@ -233,7 +233,7 @@ def chances(fitted: Fitted, table: Matrix) -> Matrix:
 def save(fitted: Fitted, folder: Path) -> None:
     """Write the version into ``folder``; the ranker as CatBoost's own file, RANKER_FILE."""
     folder.mkdir(parents=True, exist_ok=True)
-    (tfidf if isinstance(fitted.encoder, Tfidf) else two_tower).save(fitted.encoder, folder)
+    encoders.save(fitted.encoder, folder)
     collaborative.save(fitted.collaborative, folder)
     np.save(folder / "centroids.npy", fitted.centroids)
     fitted.ranker.save_model(str(folder / RANKER_FILE))
@@ -246,12 +246,11 @@ def load(folder: Path) -> Fitted:
     from catboost import CatBoostClassifier
 
     described = json.loads((folder / "model.json").read_text())
-    coder = tfidf if (folder / f"{tfidf.FILE}.npz").exists() else two_tower
     ranker = CatBoostClassifier()
     ranker.load_model(str(folder / RANKER_FILE))
     return Fitted(
         arm=described["arm"],
-        encoder=coder.load(folder),
+        encoder=encoders.load(folder),
         centroids=np.load(folder / "centroids.npy"),
         collaborative=collaborative.load(folder),
         categories=described["categories"],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Engine
 
+from jobs.feed_recommendation import exclusions
 from jobs.feed_recommendation.history import History, gather
 from jobs.feed_recommendation.seen import Snapshot
 from jobs.warehouse import driver, read_batches, read_sql
@@ -45,6 +46,8 @@ def read_history(
 ) -> History:
     """Return the history of one hash range of the users, streamed into compact arrays.
 
+    What must not be shown to a user is in it as well (exclusions.py).
+
     Args:
         engine: the warehouse.
         as_of: days before it, known by it.
@@ -65,7 +68,11 @@ def read_history(
         shard=shard,
         shards=shards,
     )
-    return gather(batches, users["user_id"].to_numpy(np.int64), post_ids)
+    ids = users["user_id"].to_numpy(np.int64)
+    excluded = exclusions.read(
+        engine, as_of, ids, post_ids, first_cutoff=first_cutoff, shard=shard, shards=shards
+    )
+    return exclusions.add(gather(batches, ids, post_ids), excluded)
 
 
 def keep(engine: Engine, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -1,27 +1,27 @@
 """Fit a version: encoder, collaborative part, then the ranker on the outcomes of later days.
 
-For the gate's day T the collaborative part and the encoder learn from what was before
-T - TRAIN_DAYS, and the ranker from the TRAIN_DAYS days after that: for each, candidates and
-features are built from before the day, labels are the day's own. So no feature saw its label, and
-the ranker meets candidates of sources that did not see the day, as it will when it serves.
+The collaborative part and the encoder learn from what was before the label days (periods.py), and
+the ranker from those: for each, candidates and features are built from before the day, labels are
+the day's own. So no feature saw its label, and the ranker meets candidates of sources that did not
+see the day, as it will when it serves.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.feed_recommendation import collaborative, features, model, tfidf, two_tower
+from jobs.feed_recommendation import collaborative, features, model, sentence, tfidf, two_tower
 from jobs.feed_recommendation.day import Day
+from jobs.feed_recommendation.encoders import Encoder
 from jobs.feed_recommendation.evaluating import pairs
 from jobs.feed_recommendation.history import LIKE, VIEW, number
 from jobs.feed_recommendation.model import Fitted
 
 JOB = "feed_recommendation"
 ARMS = ("control", "test")
-TRAIN_DAYS = 3
 # So many users of a day teach the ranker; more say little more.
 MAX_USERS = 20_000
 UNVIEWED = 15
@@ -43,29 +43,40 @@ class NothingToLearnFrom(ValueError):
     """There is no view in the days to learn from."""
 
 
-def label_days(gate_day: date) -> list[date]:
-    """Return the days whose outcomes the ranker learns from, all before ``gate_day``."""
-    return [gate_day - timedelta(days=back) for back in range(TRAIN_DAYS, 0, -1)]
+def check_settings(arms: Sequence[str]) -> None:
+    """Return if the settings that concern the training of these arms are in order.
+
+    Raises:
+        BadSetting: if one is not.
+    """
+    if "test" in arms:
+        sentence.configured()
 
 
-def fit_encoder(arm: str, day: Day) -> tfidf.Tfidf | two_tower.TwoTower:
+def fit_encoder(arm: str, day: Day) -> Encoder:
     """Return the arm's text encoder, learned from what was before the day's cutoff.
 
     Args:
         arm: control or test.
         day: the first label day, with the users to learn from.
+
+    Raises:
+        BadSetting: if a pretrained encoder is configured for the test and does not work.
     """
     if arm == "control":
         return tfidf.fit(day.texts)
     text = dict(zip(day.context.post_ids.tolist(), day.texts, strict=True))
     texts = [text.get(post, "") for post in day.history.posts.tolist()]
     before = day.history.before(day.cutoff)
-    return two_tower.fit(texts, day.users, before, number(day.cutoff) - 1)
+    last_day = number(day.cutoff) - 1
+    if folder := sentence.configured():
+        return sentence.fit(folder, texts, day.users, before, last_day, day.days)
+    return two_tower.fit(texts, day.users, before, last_day, day.days)
 
 
 def fit(
     arm: str,
-    encoder: tfidf.Tfidf | two_tower.TwoTower,
+    encoder: Encoder,
     shared: collaborative.Collaborative,
     days: Sequence[Day],
     known_by: date,

@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Engine, text
 
 from jobs.extract import job as extract
-from jobs.extract.tables import SHOP, SOCIAL
+from jobs.extract.tables import OPTIONAL, SHOP, SOCIAL
 from jobs.load import cdnow, exports, ratings
 from jobs.load.blocks import Blocks, NotLoadable
 from jobs.simulate.job import create as create_shop
@@ -64,8 +64,8 @@ def load(
             f"{folder}: no known file with days (found {names}); expected CDNOW_master.txt; "
             "ratings (u.data, ratings.dat or ratings.csv); apparel-purchases.csv, "
             "apparel-messages.csv and client-event.csv (apparel-target_binary.csv may stand "
-            "beside them); or feed-data.csv with user-data.csv, post-text-df.csv and "
-            "post-image.csv, with their owners' columns"
+            "beside them); or feed-data.csv with user-data.csv, post-text-df.csv, "
+            "post-image.csv and feed-exclusion.csv, with their owners' columns"
         )
     create_shop(owner)
     create_feed(owner)
@@ -88,7 +88,7 @@ def load(
     first, last = _days(owner, [table for table in found if table in DATED_BY])
     with warehouse.begin() as connection:
         for table in (*SHOP, *SOCIAL):
-            if table not in found:
+            if table not in found and table not in OPTIONAL:
                 connection.execute(
                     text(
                         "insert into ops.absent_table (table_name, reason)"

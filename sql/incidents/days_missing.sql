@@ -4,7 +4,8 @@
 -- Inputs:        ops.load, ops.absent_table
 -- Output:        table_name, event_day (the missing day), newest_day (loaded by as_of; null: none)
 -- Point in time: a day counts when an extraction of as_of or earlier wrote it
--- Parameters:    tables text[] (under raw, without the schema), as_of date
+-- Parameters:    tables text[] (under raw, without the schema), optional text[] (those that an owner
+--                may lack: missing only once a day of theirs was loaded), as_of date
 select
     wanted.table_name,
     cast(:as_of as date) - 1 as event_day,
@@ -26,5 +27,16 @@ where
     and not exists (
         select from ops.absent_table
         where absent_table.table_name = wanted.table_name
+    )
+    and (
+        not wanted.table_name = any(cast(:optional as text[]))
+        or exists (
+            select from ops.load
+            where
+                load.table_name = wanted.table_name
+                and load.event_day < cast(:as_of as date) - 1
+                and load.as_of <= cast(:as_of as date)
+                and load.mode <> 'absent'
+        )
     )
 order by wanted.table_name

@@ -20,6 +20,7 @@ from jobs.simulate.social import texts
 from jobs.simulate.social.feed import ACTIONS, Day, no_impressions, play
 from jobs.simulate.social.lists import add_views, lists, no_bits
 from jobs.simulate.social.plan import plan
+from jobs.simulate.social.posts import authors
 from jobs.simulate.social.rows import feed_rows
 from jobs.simulate.social.users import age_on, birthdays, moves
 from jobs.simulate.social.words import TOPICS
@@ -42,7 +43,7 @@ HISTORY_DAYS = 90
 SEED = 7
 
 SEEN_ROWS = 500_000  # read at once
-TABLES = ("user_data", "post_text_df", "post_image", "feed_data")
+TABLES = ("user_data", "post_text_df", "post_image", "feed_data", "feed_exclusion")
 RECORDS = ("social_world", "social_played", "social_pending")
 INDEX = "create index if not exists feed_data_timestamp on feed_data (timestamp)"
 
@@ -290,6 +291,13 @@ def _write_posts(connection: Connection, planned: World, number: int) -> None:
         if planned.picture[post]
     )
     _copy_rows(connection, "post_image (post_id, uri)", pictures)
+    author = authors(planned, number, len(new))
+    written = ((user, post) for user, post in zip(author, new, strict=True) if user >= 0)
+    _copy_rows(
+        connection,
+        "feed_exclusion (user_id, post_id)",
+        ((int(FIRST_USER_ID + user), FIRST_POST_ID + post) for user, post in written),
+    )
     edited = np.flatnonzero(planned.edited == number)
     execute(
         connection,
@@ -299,7 +307,8 @@ def _write_posts(connection: Connection, planned: World, number: int) -> None:
     )
     removed = {"posts": (FIRST_POST_ID + np.flatnonzero(planned.removed == number)).tolist()}
     connection.execute(text("delete from post_text_df where id = any(:posts)"), removed)
-    connection.execute(text("delete from post_image where post_id = any(:posts)"), removed)
+    for table in ("post_image", "feed_exclusion"):
+        connection.execute(text(f"delete from {table} where post_id = any(:posts)"), removed)
 
 
 def _copy_rows(connection: Connection, target: str, values: Iterable[tuple[object, ...]]) -> None:

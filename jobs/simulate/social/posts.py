@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from jobs.simulate.clock import DAY_US, Array, Columns, pick, time_of_day
+from jobs.simulate.clock import DAY_US, Array, Columns, pick, stream, time_of_day
 from jobs.simulate.social.words import TOPICS
-from jobs.simulate.social.world import DIMENSIONS
+from jobs.simulate.social.world import AUTHORS, DIMENSIONS, World, born_by
 
 OLD_DAYS = 25  # mean age of the posts that are there at the start
 OLDEST_DAYS = 120
@@ -15,6 +15,7 @@ MEDIAN_WORDS, WORDS_SD, MOST_WORDS = 75, 0.85, 5_000
 QUALITY_SD, PICTURE_QUALITY = 0.36, 0.15
 EDITED, EDIT_DAYS = 0.05, 10  # of the posts are edited, within so many days
 REMOVED, REMOVED_DAYS = 0.02, 30  # of the posts go, after so many days on average
+WRITTEN = 0.3  # of the posts are by a user; the others are by editors
 NEVER = np.iinfo(np.int32).max
 
 
@@ -28,6 +29,20 @@ def old(rng: np.random.Generator, number: int, start: int) -> Columns:
 def new(rng: np.random.Generator, number: int, day: int) -> Columns:
     """Return posts published on ``day``, in order."""
     return _traits(rng, np.sort(day * DAY_US + time_of_day(rng, number)), day)
+
+
+def authors(world: World, day: int, number: int) -> Array:
+    """Return the place of the user who wrote each of the posts that appear on a day; -1 is none.
+
+    Args:
+        world: planned for the day.
+        day: its number; on the world's first day all older posts appear as well.
+        number: of posts that appear.
+    """
+    rng = stream(world.seed, AUTHORS, day)
+    users = born_by(world, day)
+    user = rng.integers(0, max(users, 1), number)
+    return np.where((rng.random(number) < WRITTEN) & (user < users), user, -1)
 
 
 def _traits(rng: np.random.Generator, published: Array, known: int) -> Columns:

@@ -21,7 +21,8 @@ from jobs.simulate.social.words import FACTORS
     LISTS,
     LIKES,
     DEFECTS,
-) = range(100, 112)
+    AUTHORS,
+) = range(100, 113)
 
 FIRST_USER_ID, FIRST_POST_ID = 100_000, 1
 DIMENSIONS = len(FACTORS)

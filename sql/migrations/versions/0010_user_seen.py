@@ -3,7 +3,7 @@
 from jobs.migrate import run_sql_file
 
 revision = "0010_user_seen"
-down_revision = "0007_feed_at"
+down_revision = "0009_feed_exclusion"
 
 
 def upgrade() -> None:
