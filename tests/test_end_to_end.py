@@ -16,7 +16,7 @@ from jobs.local.demo import ORDER, today
 from jobs.settings import ROOT
 
 CLIENTS, USERS = 6_000, 400
-PATIENCE_SECONDS = 1500
+PATIENCE_SECONDS = 2700
 PORTS = ("POSTGRES", "AIRFLOW", "MLFLOW", "PAGES")
 JOB, FEED = "purchase_propensity", "feed_recommendation"
 DAY_PARTS = 4

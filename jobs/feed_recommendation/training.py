@@ -22,7 +22,7 @@ from jobs.feed_recommendation.model import Fitted
 
 JOB = "feed_recommendation"
 ARMS = ("control", "test")
-# So many users of a day teach the ranker; more say little more.
+# So many users teach the encoder, and so many of a day the ranker; more say little more.
 MAX_USERS = 20_000
 UNVIEWED = 15
 UNVIEWED_WEIGHT = 0.3
@@ -67,11 +67,15 @@ def fit_encoder(arm: str, day: Day) -> Encoder:
         return tfidf.fit(day.texts)
     text = dict(zip(day.context.post_ids.tolist(), day.texts, strict=True))
     texts = [text.get(post, "") for post in day.history.posts.tolist()]
-    before = day.history.before(day.cutoff)
+    users, before = day.users, day.history.before(day.cutoff)
+    active = np.flatnonzero(np.diff(before.starts) > 0)
+    if len(active) > MAX_USERS:  # each step of the fit takes all users' vectors anew
+        drawn = np.sort(np.random.default_rng(SEED).choice(active, MAX_USERS, replace=False))
+        users, before = users.iloc[drawn].reset_index(drop=True), before.of(drawn)
     last_day = number(day.cutoff) - 1
     if folder := sentence.configured():
-        return sentence.fit(folder, texts, day.users, before, last_day, day.days)
-    return two_tower.fit(texts, day.users, before, last_day, day.days)
+        return sentence.fit(folder, texts, users, before, last_day, day.days)
+    return two_tower.fit(texts, users, before, last_day, day.days)
 
 
 def fit(
