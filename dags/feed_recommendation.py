@@ -1,10 +1,10 @@
 """Rank posts for every user and part of the day, by two models, split for an honest test.
 
-**What it does.** Waits for the day's users, posts, feed and, where there are any, exclusions;
-trains both arms, promoting of each only what beat its champion and the best single source; lists
-up to 100 posts for each user and part of the day in `shards` parts; publishes `bi.feed_recommendation`
-in one step; notes what the lists of the day before were worth. Several days: `airflow backfill
-create --dag-id feed_recommendation --max-active-runs 1 --from-date A --to-date B`, both included.
+**What it does.** Waits for the day's users, posts, feed and exclusions, if there are any; trains
+both arms, promoting of each only what beat its champion and the best single source; lists up to 100
+posts for every user and part of the day in `shards` parts; publishes `bi.feed_recommendation` in
+one step; notes what the lists of the day before were worth. Several days: `airflow backfill create
+--dag-id feed_recommendation --max-active-runs 1 --from-date A --to-date B`, both included.
 
 **If it fails:** the newest published day keeps serving. `day_loaded`: extract_social has not
 brought the day, mend that first. `train`: the data or MLflow. `score`, `publish` can always be
