@@ -95,6 +95,7 @@ def test_waiting_tasks_free_their_slot_and_end(dags):
     for dag, sensor in sensors:
         name = f"{dag.dag_id}.{sensor.task_id}"
         assert sensor.mode == "reschedule", f"{name}: a waiting task would hold a slot"
+        assert sensor.poke_interval >= 180, f"{name}: a busy scheduler would call it killed"
         assert sensor.timeout <= 12 * 3600, f"{name}: on-call would hear of it too late"
         assert sensor.inlets, f"{name}: its incident could not say which day is missing"
 

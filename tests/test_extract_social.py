@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from jobs import pages
 from jobs.checks import CheckFailed
@@ -819,3 +820,61 @@ def test_raw_days_are_dropped_and_versions_stay(app, warehouse, people, event):
     event(1, 1, "2026-03-10 12:00")
     counts = job.extract(app, warehouse, as_of(11), SOCIAL[:2] + FEED)
     assert counts["feed_data"]["late"] == 1
+
+
+def test_late_rows_are_looked_for_in_their_own_days_alone(app, warehouse, people, event):
+    days = [f"2026-03-{day:02}" for day in range(1, 9)]
+    people(days=days)
+    tables = SOCIAL[:2] + FEED
+    job.load_range(app, warehouse, as_of(1), as_of(8), tables)
+    event(1, 2, "2026-03-07 12:00")
+    event(1, 1, "2026-03-09 12:00")
+    impatient = engine(f"{adbc_uri(warehouse)}?options=-c%20lock_timeout%3D5s")
+
+    with warehouse.begin() as elsewhere:
+        elsewhere.execute(text("lock table only raw.feed_data_20260302 in access exclusive mode"))
+        counts = job.extract(app, impatient, as_of(10), tables)["feed_data"]
+
+    assert (counts["loaded"], counts["late"]) == (2, 1)
+
+
+@pytest.mark.parametrize("table", ["user_data", "feed_data"])
+def test_what_is_staged_is_planned_by_what_it_holds(app, warehouse, people, table):
+    people(users=50)
+    job.extract(app, warehouse, NIGHT, SOCIAL[:2] if table in FEED else ())
+
+    job.copy_table(app, warehouse, table, NIGHT)
+
+    assert ask(
+        warehouse,
+        "select reltuples from pg_class where relname = :name",
+        name=f"{table}_20260302_new",
+    ) == [(50,)]
+
+
+def test_analysts_read_the_feed_by_topic_and_by_hour(app, warehouse, as_role, people, post, event):
+    people(users=3)
+    post(4, topic="")
+    event(1, 1, "2026-03-01 10:00:05", "like")
+    event(2, 4, "2026-03-01 23:59:59", "share")
+    event(3, 4, "2026-03-01 10:59")
+    tables = SOCIAL[:2] + FEED
+    job.extract(app, warehouse, as_of(2), tables)
+    event(2, 2, "2026-03-01 11:00")
+    event(1, 1, "2026-03-02 00:00")
+    job.extract(app, warehouse, as_of(3), tables)
+    analyst = as_role("bi_reader")
+    day, next_day = as_of(1), as_of(2)
+
+    topics = ask(analyst, "select * from bi.feed_topic_day order by event_day, topic")
+    hours = ask(analyst, "select * from bi.feed_hour_day order by event_day, hour")
+
+    # Comments and hides are no actions of this source at all.
+    assert topics == [
+        (day, "tech", 3, 4, 1, 0, None, None, 0.25),
+        (day, "unknown", 2, 1, 0, 1, None, None, 0.0),
+        (next_day, "tech", 1, 1, 0, 0, None, None, 0.0),
+    ]
+    assert hours == [(day, 10, 3, 4, 1, 0.25), (day, 11, 1, 1, 0, 0.0), (next_day, 0, 1, 1, 0, 0.0)]
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        ask(analyst, "select * from feature.user_topic_day")

@@ -144,7 +144,7 @@ def drop_duplicates(warehouse: Postgres, name: str, columns: dict[str, str]) -> 
     drop(warehouse, f"{name}_repeated", f"{name}_places")
     run(warehouse, "alter table {} drop column row_hash", staged)
     # Autovacuum comes at any moment, or never. A check planned between its vacuum and its analyze
-    # compared each of 163,205 users with all others, for hours.
+    # compared each of 163,205 users with all others: 16 minutes, until it was stopped.
     run(warehouse, "analyze {}", staged)
     return int(found[0]) if found else 0
 
