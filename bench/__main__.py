@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import extraction, feed_api, history, publishing, scoring
+from bench import extraction, feed_api, feed_night, history, publishing, scoring
 from bench.ground import ground
 
 MEASUREMENTS = {
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "scoring": scoring.measure,
     "history": history.measure,
     "feed_api": feed_api.measure,
+    "feed_night": feed_night.measure,
 }
 
 
