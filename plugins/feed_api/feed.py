@@ -30,12 +30,16 @@ BATCH_LINES = 1_000
 MOST_LINES = 10_000
 # Posts shown that wait to be stored and are left out of the user's next list meanwhile.
 MOST_REMEMBERED = 200_000
+# A connection that the server or the network ended; another may do. (One that is asked while the
+# server's last words to it are arriving raises InternalClientError.)
+BROKEN = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.InternalClientError,
+    ConnectionResetError,
+)
 # What asyncpg raises for a server that is down, going down, coming up or out of connections.
-DOWN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
-
-
-# A connection that the server or the network ended; another may do.
-BROKEN = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, ConnectionResetError)
+DOWN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, *BROKEN)
 
 
 class Unavailable(RuntimeError):
