@@ -195,6 +195,19 @@ def test_figures_per_row_are_compared_by_their_mean_and_losses_downwards():
     assert chosen == ["base", "new"]
 
 
+@pytest.mark.parametrize("users", [0, 1, 19])
+def test_too_few_users_decide_nothing(users):
+    few = pd.DataFrame({"user_id": np.arange(users), "base": 0.0, "old": 0.1, "new": 0.9})
+    gate = Gate("toy", "ndcg@10", 1, 0.01, 28, 1, None, "user_id", per_row=True, least_units=20)
+
+    champions = [
+        champion.judge(gate, few, "new", {"base": "base_rate"}, old) for old in ("old", None)
+    ]
+
+    assert [verdict.winner for verdict in champions] == ["old", "base"]
+    assert f"{users} user_ids of at least 20: no test is possible" in champions[0].reason
+
+
 def test_rows_of_one_client_are_resampled_together():
     alone = gate_rows(clients=300, base=0, recency=1, old=2, new=3)
     tenfold = pd.concat([alone] * 10, ignore_index=True)

@@ -558,6 +558,31 @@ def test_label_days_lie_before_the_gates_day(feed):
     assert gate_day == date(2026, 3, 1)
 
 
+def test_a_day_without_likes_or_users_stops_no_night(feed):
+    change(
+        feed,
+        "update feature.user_post_day set actions = array_fill(cast(1 as smallint),"
+        " array[cardinality(actions)]) where event_day = :day - 1",
+        "delete from feature.user_post_day where event_day = :day - 3",
+        day=NIGHT,
+    )
+
+    assert periods.length(feed, NIGHT) == 2
+    assert job.run(feed, NIGHT) == USERS * PARTS
+
+    asked = read(feed, "select min(rows) from ops.evaluation where metric = 'ndcg@10'")
+    assert asked[0][0] >= arms.LEAST_USERS
+
+
+def test_a_question_to_nobody_has_no_figures(feed):
+    day = arms.read_days(feed, NIGHT)[-1]
+    nobody = evaluating.next_day(day.of(np.zeros(0, np.int64)), number(NIGHT))
+    lists_of = np.zeros((0, 10), np.int32)
+
+    assert evaluating.summary(nobody, {"model": lists_of}).empty
+    assert evaluating.figures(nobody, lists_of)[evaluating.PRIMARY].tolist() == []
+
+
 def test_no_question_shows_its_answer(feed):
     ground = arms.read_days(feed, NIGHT)
 
