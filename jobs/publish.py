@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 
 from jobs.warehouse import (
     Postgres,
-    adbc_uri,
+    adbc_connect,
     airflow_run_id,
     driver,
     execute,
@@ -76,7 +75,7 @@ def stage(
     """
     name = f"{table.split('.')[1]}_{as_of:%Y%m%d}_{part}"
     quoted = sql.Identifier("staging", name)
-    with adbc.connect(adbc_uri(warehouse)) as connection, connection.cursor() as cursor:
+    with adbc_connect(warehouse) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("drop table if exists {}").format(quoted).as_string())
         create = sql.SQL("create unlogged table {} ({})").format(quoted, sql.SQL(shape))
         cursor.execute(create.as_string())
