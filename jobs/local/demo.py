@@ -2,14 +2,17 @@
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from jobs import settings
+from jobs.extract import job
 from jobs.local import airflow_api, feed, up
 from jobs.local.airflow_api import Airflow
+from jobs.local.beside import beside
 from jobs.local.progress import Report, clock, step
 from jobs.local.state import LocalError
 from jobs.local.up import Platform
@@ -29,6 +32,8 @@ ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "retention": (("extract_shop",), ()),
 }
 RUN_SECONDS = 3600
+# A look at a run's tasks takes the api-server some .03 s, which the runs themselves need.
+POLL_SECONDS = 2
 ONE_DAY = timedelta(days=1)
 # Title, its file under sql/demo.
 SUMMARY = {
@@ -71,17 +76,18 @@ def demo(folder: Path, last: date, clients: int | None = None, users: int | None
     platform = up.prepare_databases(folder)
     world = remembered(folder, last, clients, users)
     nights = [last - night * ONE_DAY for night in reversed(range(NIGHTS))]
-    # Airflow takes a while to come up; what is loaded meanwhile is Postgres's work.
-    with step("starting Airflow, MLflow and the pages") as report:
-        launched = up.launch_services(platform, report)
+    before = nights[0] - ONE_DAY
     # The history is copied before the last days happen, so that the nights find late and
-    # corrected rows, as nights do.
-    with step("simulating the shop's database") as report:
-        simulate_shop(platform, world, nights[0] - ONE_DAY, report)
-    with step("simulating the feed's database") as report:
-        feed.play(platform, world, nights[0] - ONE_DAY, report)
-    with step("loading their history") as report:
-        load_history(platform, world, nights[0], report)
+    # corrected rows, as nights do. Airflow comes up meanwhile.
+    with beside(partial(make_feed, platform, world, before)) as finish_feed:
+        with step("starting Airflow, MLflow and the pages") as report:
+            launched = up.launch_services(platform, report)
+        with step("simulating the shop's database") as report:
+            simulate_shop(platform, world, before, report)
+        with step("loading the shop's history") as report:
+            load_history(platform, world, job.SHOP, before, report)
+        with step("the feed's database and history, made meanwhile") as report:
+            finish_feed(report)
     with step("simulating the shop's last days") as report:
         simulate_shop(platform, world, last, report)
     with step("Airflow, MLflow and the pages") as report:
@@ -94,9 +100,9 @@ def demo(folder: Path, last: date, clients: int | None = None, users: int | None
 
 def simulate_shop(platform: Platform, world: World, last: date, report: Report) -> None:
     """Bring the simulated shop to the morning of ``last``."""
-    from jobs.simulate import job
+    from jobs.simulate import job as shop
 
-    job.simulate(
+    shop.simulate(
         engine(platform.settings["NIGHTSHIFT_SIMULATOR_URL"]),
         clients=world.clients,
         start=world.start,
@@ -107,24 +113,30 @@ def simulate_shop(platform: Platform, world: World, last: date, report: Report) 
     )
 
 
-def load_history(platform: Platform, world: World, first_night: date, report: Report) -> None:
-    """Load all days before those that the demo's nights extract, as one range."""
-    from jobs.extract import job
+def make_feed(platform: Platform, world: World, last: date, report: Report) -> None:
+    """Bring the simulated feed to the morning of ``last``, and load all days before."""
+    feed.play(platform, world, last, report)
+    load_history(platform, world, job.SOCIAL, last, report)
+
+
+def load_history(
+    platform: Platform, world: World, tables: tuple[str, ...], last: date, report: Report
+) -> None:
+    """Load all days before ``last``, those that no night of the demo extracts, as one range."""
     from jobs.simulate import job as shop
     from jobs.simulate.social import job as social
 
     # A small simulated product has days without a purchase.
     small = world.clients < shop.CLIENTS or world.users < social.USERS
-    for tables, start in ((job.SHOP, world.start), (job.SOCIAL, world.feed_start)):
-        job.load_range(
-            engine(platform.settings["AIRFLOW_CONN_APP"]),
-            engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]),
-            start,
-            first_night - 2 * ONE_DAY,
-            tables,
-            allow_empty=small,
-            report=report,
-        )
+    job.load_range(
+        engine(platform.settings["AIRFLOW_CONN_APP"]),
+        engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]),
+        world.start if tables == job.SHOP else world.feed_start,
+        last - ONE_DAY,
+        tables,
+        allow_empty=small,
+        report=report,
+    )
 
 
 def run_nights(
@@ -178,7 +190,7 @@ def run_nights(
                 f"see {airflow.url}, then call `make demo` again"
             )
         report(f"{len(done)}/{len(planned)} runs done; {', '.join(working) or 'scheduling'}")
-        time.sleep(1)
+        time.sleep(POLL_SECONDS)
 
 
 def needed(dag: str, night: date, nights: list[date]) -> list[tuple[str, date]]:
