@@ -30,14 +30,14 @@ from jobs.extract.tables import SOCIAL
 from jobs.feed_recommendation import arms, collaborative, evaluating, model, serving, training
 from jobs.feed_recommendation.day import Day
 from jobs.feed_recommendation.history import number
-from jobs.feed_recommendation.model import MODEL, Fitted
+from jobs.feed_recommendation.model import MODEL, ORDERS, Fitted
 from jobs.simulate.social import job as simulation
 from jobs.simulate.social import truth
 from jobs.simulate.social.world import World
 
 AS_OF = date(2026, 4, 2)
 DEPTH, HOUR, SAMPLE, SEED = 5, 18, 3_000, 7
-BASELINES = ("popular_7d", "popular_30d", "popular_all", "als", "random")
+BASELINES = ORDERS
 FRESHER = " up to the gate"
 SPLITS = 1_000
 # By name: a version, and the order its candidates are put in.
@@ -74,7 +74,8 @@ def shares(lists: Lists, day: Day, world: World) -> pd.DataFrame:
         asked, np.zeros(0, np.int64), np.zeros(0, np.int64), np.full(size, HOUR)
     )
     found = {"user_id": users}
-    for name, listed in asked_for(lists, question).items():
+    for name, answer in asked_for(lists, question).items():
+        listed = answer.top
         posts = day.context.post_ids[np.maximum(listed[:, :DEPTH], 0)]
         posts = np.where(listed[:, :DEPTH] >= 0, posts, -1)
         likes = truth.expected_likes(world, day.cutoff, users, posts, HOUR).sum(axis=1)
@@ -82,14 +83,14 @@ def shares(lists: Lists, day: Day, world: World) -> pd.DataFrame:
     return pd.DataFrame(found)[best > 0]
 
 
-def asked_for(lists: Lists, question: evaluating.Question) -> dict[str, NDArray[np.int32]]:
-    """Return the first ten posts of each user's list, by the lists' names."""
+def asked_for(lists: Lists, question: evaluating.Question) -> dict[str, evaluating.Answer]:
+    """Return each user's list, by the lists' names."""
     found = {}
     for version in {id(version): version for version, _ in lists.values()}.values():
         mine = {order: name for name, (each, order) in lists.items() if each is version}
         vectors = version.encoder.embed(question.day.texts)
         asked = evaluating.ask(question, version, vectors, mine)
-        found |= {mine[order]: listed for order, listed in asked.items()}
+        found |= {mine[order]: answer for order, answer in asked.items()}
     return {name: found[name] for name in lists}
 
 
@@ -97,12 +98,14 @@ def next_day(lists: Lists, day: Day) -> Iterator[str]:
     """Yield the lines of a table of what the gate asks: the likes of the day itself."""
     question = evaluating.next_day(day, number(day.cutoff) + 1)
     measured = evaluating.summary(question, asked_for(lists, question))
-    measured = measured[measured["metric"] == evaluating.PRIMARY].set_index("name")
-    yield f"\n| list | {evaluating.PRIMARY} on the next day's likes |"
-    yield "|---|---|"
+    metrics = ("ndcg@10", evaluating.PRIMARY)
+    measured = measured.set_index(["name", "metric"])[["value", "low", "high"]]
+    yield f"\n| list | {' | '.join(metrics)} |"
+    yield "|---|---|---|"
     for name in lists:
-        value, low, high = measured.loc[name, ["value", "low", "high"]]
-        yield f"| {name} | {value:.4f} ({low:.4f} to {high:.4f}) |"
+        cells = [measured.loc[(name, metric)] for metric in metrics]
+        shown = [f"{value:.4f} ({low:.4f} to {high:.4f})" for value, low, high in cells]
+        yield f"| {name} | {' | '.join(shown)} |"
 
 
 def a_a(found: pd.DataFrame, frozen: Frozen) -> Iterator[str]:

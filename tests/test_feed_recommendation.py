@@ -301,6 +301,7 @@ def test_the_models_learn_taste_and_stand_beside_every_source(feed):
     )
     assert [row[0] for row in quality] == [f"{job.JOB}.control", f"{job.JOB}.test"]
     wanted = {"hitrate@5", "ndcg@10", "map@10", "recall@10", "coverage@10", "novelty@10"}
+    wanted.add("condensed_ndcg@10")
     for name, names, metrics in quality:
         assert set(names) == {name.partition(".")[2], *model.ORDERS}
         assert {*wanted, "last_like_ndcg@10"} <= set(metrics)
@@ -577,10 +578,11 @@ def test_a_day_without_likes_or_users_stops_no_night(feed):
 def test_a_question_to_nobody_has_no_figures(feed):
     day = arms.read_days(feed, NIGHT)[-1]
     nobody = evaluating.next_day(day.of(np.zeros(0, np.int64)), number(NIGHT))
-    lists_of = np.zeros((0, 10), np.int32)
+    empty = np.zeros((0, 10), np.int32)
+    answer = evaluating.Answer(empty, empty)
 
-    assert evaluating.summary(nobody, {"model": lists_of}).empty
-    assert evaluating.figures(nobody, lists_of)[evaluating.PRIMARY].tolist() == []
+    assert evaluating.summary(nobody, {"model": answer}).empty
+    assert evaluating.figures(nobody, answer)[evaluating.PRIMARY].tolist() == []
 
 
 def test_no_question_shows_its_answer(feed):

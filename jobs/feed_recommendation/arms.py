@@ -26,7 +26,7 @@ from jobs.feed_recommendation import (
     training,
 )
 from jobs.feed_recommendation.day import Day, build
-from jobs.feed_recommendation.evaluating import PRIMARY, Question
+from jobs.feed_recommendation.evaluating import PRIMARY, Answer, Question
 from jobs.feed_recommendation.history import number
 from jobs.feed_recommendation.model import MODEL, ORDERS
 from jobs.feed_recommendation.seen import Snapshot
@@ -66,7 +66,7 @@ def train(
     learning: Sequence[Day],
     gate_day: Day,
     shared: collaborative.Collaborative,
-) -> tuple[str, dict[str, NDArray[np.int32]]]:
+) -> tuple[str, dict[str, Answer]]:
     """Fit an arm's model for ``as_of``, log and register it with every source beside it.
 
     Args:
@@ -167,7 +167,7 @@ def decide(
     arm: str,
     trained: str,
     question: Question,
-    shown: Mapping[str, NDArray[np.int32]],
+    shown: Mapping[str, Answer],
     retrained: bool,
 ) -> str:
     """Put the day's version before its arm's gate; return the version that serves."""

@@ -2,6 +2,10 @@
 
 Two questions with different answers. Under one cut in time the popular posts of the moment are
 hard to beat; with each user's last like held out, taste decides. Both are reported.
+
+Both share a bias: a post that was not shown can't be liked, so the order that filled the day's
+lists looks best, whatever it is worth. A gate that believed that would keep forever what served
+first. It asks instead how each order puts the posts that the user did view (PRIMARY).
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +18,13 @@ from numpy.typing import NDArray
 from jobs import ranking
 from jobs.champion.gate import mean_samples
 from jobs.feed_recommendation import model
+from jobs.feed_recommendation.candidates import SIZE
 from jobs.feed_recommendation.day import Day
-from jobs.feed_recommendation.history import LIKE
+from jobs.feed_recommendation.history import LIKE, VIEW
 from jobs.feed_recommendation.model import Fitted
 
-PRIMARY = "ndcg@10"
+# Of the posts that the user viewed, in the order of the whole list: ranking.condensed.
+PRIMARY = "condensed_ndcg@10"
 MAX_USERS = 20_000
 MIN_LIKES = 3
 SEED = 7
@@ -35,12 +41,29 @@ class Question:
         user: row of each pair of user and relevant post.
         post: its place among the day's posts, or beyond them where it was not there yet.
         hours: UTC hour at which each user is served.
+        viewed: rows of users and places of posts, of all that they viewed; None if that is not
+            asked for.
     """
 
     day: Day
     user: NDArray[np.int64]
     post: NDArray[np.int64]
     hours: NDArray[np.int64]
+    viewed: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One set of lists.
+
+    Attributes:
+        top: users by 10, the first posts of each list; -1 where it is shorter.
+        viewed: users by 10, the first posts of each whole list that the user viewed; None where
+            the question does not ask for them, or the list is not known to its end.
+    """
+
+    top: NDArray[np.int32]
+    viewed: NDArray[np.int32] | None = None
 
 
 def next_day(day: Day, known_by: int) -> Question:
@@ -51,19 +74,20 @@ def next_day(day: Day, known_by: int) -> Question:
     outcome = day.outcome(known_by)
     before = day.history.before(day.cutoff)
     seen = pairs(before.user, before.post, len(before.posts))
-    new = (outcome.action & LIKE > 0) & ~np.isin(
-        pairs(outcome.user, outcome.post, len(before.posts)), seen
-    )
+    unseen = ~np.isin(pairs(outcome.user, outcome.post, len(before.posts)), seen)
+    new = (outcome.action & LIKE > 0) & unseen
     who = _drawn(np.unique(outcome.user[new]).astype(np.int64))
     theirs = outcome.of(who)
     hours = np.zeros(len(who), np.int64)
     hours[theirs.user[::-1]] = theirs.hour[::-1]
-    new = new & np.isin(outcome.user, who)
+    asked = np.isin(outcome.user, who)
+    new, viewed = new & asked, (outcome.action & (VIEW | LIKE) > 0) & unseen & asked
     return Question(
         day.of(who),
         np.searchsorted(who, outcome.user[new]),
         _among(day, outcome.post[new]),
         hours,
+        (np.searchsorted(who, outcome.user[viewed]), _among(day, outcome.post[viewed])),
     )
 
 
@@ -92,8 +116,8 @@ def last_like(day: Day, held_out: NDArray[np.bool_]) -> Question:
 
 def ask(
     question: Question, fitted: Fitted, vectors: Matrix, orders: Iterable[str]
-) -> dict[str, NDArray[np.int32]]:
-    """Return, by order, the first ten posts of each user's list.
+) -> dict[str, Answer]:
+    """Return, by order, each user's list.
 
     Args:
         question: users and moment.
@@ -101,10 +125,11 @@ def ask(
         vectors: its encoder's, of the day's posts.
         orders: model.MODEL or those of model.ORDERS.
     """
-    found: dict[str, list[NDArray[np.int32]]] = {order: [] for order in orders}
+    top: dict[str, list[NDArray[np.int32]]] = {order: [] for order in orders}
+    viewed: dict[str, list[NDArray[np.int32]]] = {order: [] for order in top}
     day = question.day
     for block, table in model.prepare(fitted, day.context, vectors, day.users, day.history):
-        for order, lists in found.items():
+        for order in top:
             ranked = model.rank(
                 fitted,
                 day.context,
@@ -112,41 +137,54 @@ def ask(
                 day.users.iloc[block],
                 question.hours[block],
                 order=order,
-                depth=10,
-            )
-            lists.append(ranked.post)
+                depth=10 if question.viewed is None else SIZE,
+            ).post
+            top[order].append(ranked[:, :10])
+            if question.viewed is not None:
+                user, post = question.viewed
+                inside = (user >= block.start) & (user < block.stop)
+                kept = ranking.condensed(ranked, user[inside] - block.start, post[inside])
+                viewed[order].append(kept)
     empty = np.zeros((0, 10), np.int32)
-    return {order: np.concatenate([empty, *lists]) for order, lists in found.items()}
+    return {
+        order: Answer(
+            np.concatenate([empty, *top[order]]),
+            None if question.viewed is None else np.concatenate([empty, *viewed[order]]),
+        )
+        for order in top
+    }
 
 
-def figures(question: Question, lists: NDArray[np.int32]) -> pd.DataFrame:
-    """Return jobs.ranking.METRICS of one set of lists, one row per user, with user_id."""
-    values = ranking.per_user(lists, question.user, question.post)
+def figures(question: Question, answer: Answer) -> pd.DataFrame:
+    """Return jobs.ranking.METRICS, and PRIMARY where it is known, by user, with user_id."""
+    values = ranking.per_user(answer.top, question.user, question.post)
+    if answer.viewed is not None:
+        condensed = ranking.per_user(answer.viewed, question.user, question.post)
+        values[PRIMARY] = condensed["ndcg@10"]
     return question.day.users[["user_id"]].reset_index(drop=True).assign(**values)
 
 
-def summary(
-    question: Question, lists: Mapping[str, NDArray[np.int32]], prefix: str = ""
-) -> pd.DataFrame:
+def summary(question: Question, answers: Mapping[str, Answer], prefix: str = "") -> pd.DataFrame:
     """Return metric, value, low, high of each set of lists, by its name (column ``name``).
 
     Intervals (95 %) resample users; figures over the whole catalog have none. A question to nobody
     has no figures.
     """
     views = question.day.context.counts["views_30d"].astype(np.float64)
-    per_user = {name: figures(question, each) for name, each in lists.items()}
+    per_user = {name: figures(question, each) for name, each in answers.items()}
     found: list[tuple[str, str, float, float, float]] = []
     columns = ["name", "metric", "value", "low", "high"]
     if question.day.users.empty:
         return pd.DataFrame(found, columns=columns).assign(rows=0)
-    for metric in ranking.METRICS:
+    known = [{*each.columns} - {"user_id"} for each in per_user.values()]
+    for metric in sorted(set.intersection(*known)) if known else ():
         table = question.day.users[["user_id"]].reset_index(drop=True)
         table = table.assign(**{name: each[metric] for name, each in per_user.items()})
-        for name, drawn in mean_samples(table, list(lists), "user_id").items():
+        for name, drawn in mean_samples(table, list(answers), "user_id").items():
             low, high = np.quantile(drawn, [0.025, 0.975])
             found.append((name, prefix + metric, float(table[name].mean()), low, high))
-    for name, each in lists.items():
-        for metric, value in ranking.over_catalog(each, views).items():
+    for name, answer in answers.items():
+        for metric, value in ranking.over_catalog(answer.top, views).items():
             found.append((name, prefix + metric, value, np.nan, np.nan))
     return pd.DataFrame(found, columns=columns).assign(rows=len(question.day.users))
 

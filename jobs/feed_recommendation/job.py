@@ -21,7 +21,7 @@ from jobs.feed_recommendation import (
     training,
 )
 from jobs.feed_recommendation.day import build
-from jobs.feed_recommendation.evaluating import Question
+from jobs.feed_recommendation.evaluating import Answer, Question
 from jobs.feed_recommendation.history import number
 from jobs.feed_recommendation.model import MODEL, ORDERS
 from jobs.feed_recommendation.seen import Snapshot
@@ -86,7 +86,7 @@ def train(
             missing = [arm for arm in wanted if retrain or trained[arm] is None]
             training.check_settings(missing)
             ground = arms.read_days(engine, as_of)
-            fresh: dict[str, dict[str, NDArray[np.int32]]] = {}
+            fresh: dict[str, dict[str, Answer]] = {}
             if missing:
                 learning = [arms.learners(day) for day in ground[:-1]]
                 shared = collaborative.fit(learning[0].history.before(learning[0].cutoff))
@@ -140,7 +140,7 @@ def mature(engine: Engine, as_of: date) -> int:
     by_arm = _shown_to(question, shown)
     for arm, (asked, found) in by_arm.items():
         version = next((each for each in served.split(", ") if f".{arm}-" in each), served)
-        measured = evaluating.summary(asked, {arm: found}).assign(model_version=version)
+        measured = evaluating.summary(asked, {arm: Answer(found)}).assign(model_version=version)
         with engine.begin() as connection:
             champion.record_evaluation(connection, JOB, day, "matured", measured)
     return sum(len(found) for _, found in by_arm.values())

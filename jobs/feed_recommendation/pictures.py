@@ -38,24 +38,25 @@ def draw(
     """
     out.mkdir(parents=True, exist_ok=True)
     files = [
-        _compared(out / "next_day.png", version, measured, ""),
+        _compared(out / "viewed.png", version, measured, PRIMARY, "what users viewed the next day"),
+        _compared(out / "next_day.png", version, measured, "ndcg@10", "the next day's likes"),
         _importance(out / "importance.png", version, fitted),
         _texts(out / "texts.png", version, vectors, context),
     ]
     if measured["metric"].str.startswith("last_like_").any():
-        files.append(_compared(out / "last_like.png", version, measured, "last_like_"))
+        what = "users' last likes, held out"
+        files.append(_compared(out / "last_like.png", version, measured, "last_like_ndcg@10", what))
     return files
 
 
-def _compared(file: Path, version: str, measured: pd.DataFrame, prefix: str) -> Path:
-    """Draw the primary metric of the model and of each source, with intervals."""
-    rows = measured[measured["metric"] == prefix + PRIMARY].sort_values(["value", "name"])
+def _compared(file: Path, version: str, measured: pd.DataFrame, metric: str, what: str) -> Path:
+    """Draw a metric of the model and of each source, with intervals."""
+    rows = measured[measured["metric"] == metric].sort_values(["value", "name"])
     figure, axes = plt.subplots(figsize=(7, 0.4 * len(rows) + 1.5))
     spread = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
     colors = ["tab:blue" if name == MODEL else "tab:gray" for name in rows["name"]]
     axes.barh(rows["name"], rows["value"], xerr=spread, color=colors, capsize=3)
-    what = "the next day's likes" if not prefix else "users' last likes, held out"
-    axes.set(xlabel=f"{PRIMARY} on {what} (95 % intervals)", title=version)
+    axes.set(xlabel=f"{metric} on {what} (95 % intervals)", title=version)
     return _save(figure, file)
 
 

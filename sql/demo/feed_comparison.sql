@@ -1,8 +1,9 @@
 -- Demo summary: lists of both arms beside single sources, on the next day's likes
 -- Grain:         one row per arm or single source, the best first
 -- Inputs:        bi.model_quality
--- Output:        name; hitrate_5, ndcg_10, map_10 and recall_10 with their 95 % intervals; coverage
---                and novelty of the first ten
+-- Output:        name; condensed_ndcg_10 (of the posts that were viewed; it decides), hitrate_5,
+--                ndcg_10, map_10 and recall_10 with their 95 % intervals; coverage and novelty of
+--                the first ten
 -- Point in time: the gate's users of the newest night, whom lists made before the day were asked for
 -- Parameters:    none
 with newest as (
@@ -22,7 +23,8 @@ with newest as (
         job like 'feed\_recommendation.%'
         and stage = 'gate'
         and name in (
-            'control', 'test', 'popular_all', 'popular_7d', 'popular_30d', 'als', 'random'
+            'control', 'test', 'popular_segment', 'popular_7d', 'popular_30d', 'popular_all',
+            'als', 'random'
         )
         and as_of = (
             select max(other.as_of) from bi.model_quality as other
@@ -32,6 +34,7 @@ with newest as (
 
 select
     name,
+    max(shown) filter (where metric = 'condensed_ndcg@10') as condensed_ndcg_10,
     max(shown) filter (where metric = 'hitrate@5') as hitrate_5,
     max(shown) filter (where metric = 'ndcg@10') as ndcg_10,
     max(shown) filter (where metric = 'map@10') as map_10,
@@ -41,4 +44,4 @@ select
 from newest
 where place = 1
 group by name
-order by max(value) filter (where metric = 'ndcg@10') desc
+order by max(value) filter (where metric = 'condensed_ndcg@10') desc nulls last
