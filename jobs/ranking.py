@@ -9,10 +9,6 @@ relevant items are R:
 - ``map@k``: mean over hits at rank r of (hits up to r) / r, over min(k, |R|).
 - ``recall@k``: hits among the first k over |R|.
 
-Posts that were never shown can't be hit: whoever filled the lists of the day is favoured by all of
-these. `condensed` lists keep only what was judged (Sakai 2007), so each order is asked how it would
-have put the same posts.
-
 Over all users: ``coverage@k`` is the share of items that anybody gets among the first k;
 ``novelty@k`` the mean of -log2 of an item's share of views (Vargas and Castells 2011).
 """
@@ -58,23 +54,6 @@ def per_user(
         "map@10": (precision * hits).sum(axis=1) / best,
         "recall@10": hits.sum(axis=1) / size,
     }
-
-
-def condensed(lists: Places, user: NDArray[np.int64], judged: NDArray[np.int64]) -> Places:
-    """Return the first ten of each list's items that were judged, whatever stood between them.
-
-    Args:
-        lists: users by ranks, as deep as they go.
-        user: row of each judged pair.
-        judged: item of each pair; one that stands in no list is not there.
-    """
-    width = int(max(lists.max(initial=0), judged.max(initial=0))) + 1
-    rows = np.arange(len(lists))[:, None] * width
-    kept = np.isin(rows + lists, user * width + judged) & (lists >= 0)
-    first = np.argsort(~kept, axis=1, kind="stable")[:, :10]
-    found = np.full((len(lists), 10), -1, np.int32)
-    found[:, : first.shape[1]] = np.take_along_axis(np.where(kept, lists, -1), first, axis=1)
-    return found
 
 
 def over_catalog(lists: Places, views: NDArray[np.float64]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The feed's job on a real Postgres and a real MLflow store: nights, reruns, odd users, posts."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from jobs.feed_recommendation import (
     evaluating,
     features,
     job,
+    kept,
     lists,
     model,
     periods,
@@ -583,6 +585,36 @@ def test_a_question_to_nobody_has_no_figures(feed):
 
     assert evaluating.summary(nobody, {"model": answer}).empty
     assert evaluating.figures(nobody, answer)[evaluating.PRIMARY].tolist() == []
+
+
+def test_what_was_viewed_is_put_in_order_whole_and_changes_no_list(feed):
+    version = job.train(feed, NIGHT)["control"]
+    day = arms.read_days(feed, NIGHT)[-1]
+    question = evaluating.next_day(day, number(NIGHT))
+    fitted = kept.load(feed, version)
+    vectors = fitted.encoder.embed(day.texts)
+
+    asked = evaluating.ask(question, fitted, vectors, ["popular_7d", "random"])
+    alone = evaluating.ask(
+        replace(question, viewed=None), fitted, vectors, ["popular_7d", "random"]
+    )
+
+    posts = len(day.context.post_ids)
+    viewed = [set() for _ in question.hours]
+    for user, post in zip(*question.viewed, strict=True):
+        if post < posts:
+            viewed[user].add(int(post))
+    assert {*zip(question.user, question.post, strict=True)} <= {
+        *zip(*question.viewed, strict=True)
+    }
+    for order, answer in asked.items():
+        assert answer.top.tolist() == alone[order].top.tolist()
+        assert alone[order].viewed is None
+        rows = [[post for post in row if post >= 0] for row in answer.viewed.tolist()]
+        assert all(len(set(row)) == len(row) for row in rows)
+        assert [len(row) for row in rows] == [min(10, len(found)) for found in viewed]
+        assert all(set(row) <= found for row, found in zip(rows, viewed, strict=True))
+    assert asked["popular_7d"].viewed.tolist() != asked["random"].viewed.tolist()
 
 
 def test_no_question_shows_its_answer(feed):

@@ -60,28 +60,3 @@ def test_coverage_and_novelty_as_worked_out_by_hand():
         "coverage@10": 0.0,
         "novelty@10": 0.0,
     }
-
-
-def test_a_condensed_list_holds_what_was_judged_in_the_order_of_the_whole_list():
-    whole = np.array([[5, 3, 8, 1, 9], [3, 5, NONE, NONE, NONE]], np.int32)
-    user, judged = np.array([0, 0, 0, 1]), np.array([9, 3, 77, 5])
-
-    found = ranking.condensed(whole, user, judged)
-
-    assert found.tolist() == lists([3, 9], [5]).tolist()
-
-
-def test_a_list_that_was_never_shown_is_condensed_to_what_it_says_of_the_shown():
-    # The incumbent showed 1 to 4, of which 4 was liked. The challenger would have shown 11 to 20
-    # first, yet of the four it prefers the one that was liked.
-    incumbent, challenger = np.arange(1, 21), np.array([*range(11, 21), 4, 3, 2, 1])
-    whole = np.full((2, 20), NONE, np.int32)
-    whole[0], whole[1, :14] = incumbent, challenger
-    user, judged = np.repeat([0, 1], 4), np.tile([1, 2, 3, 4], 2)
-    liked = np.array([0, 1]), np.array([4, 4])
-
-    plain = ranking.per_user(whole, *liked)["ndcg@10"]
-    found = ranking.per_user(ranking.condensed(whole, user, judged), *liked)["ndcg@10"]
-
-    assert plain[0] > plain[1] == 0
-    assert found[1] == 1 > found[0]

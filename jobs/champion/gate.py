@@ -36,7 +36,8 @@ class Gate:
         calibration_bound: expected calibration error that must not surely be exceeded, and never
             more than half the observed rate; None where scores are not probabilities.
         unit: column that is resampled (client or user); it may repeat.
-        floor: baseline that a model must always beat.
+        floor: baseline that a model must always beat; with ``per_row`` also the one that stands in
+            for a model that fails where there is no champion.
         per_row: the score columns hold the metric of each row already (one user's NDCG, say), and
             its mean is compared; no label is needed.
         higher_is_better: False for losses per row; `jobs.evaluation` knows its own metrics.
@@ -164,7 +165,8 @@ def judge(
                 for version in sound
                 if _calibration_low(values[version]["ece"], drawn[version]) <= bound
             ]
-        best = _best(gate, primary, sound) or floor
+        # Of lists, the job has named the best one: it knows more of them than this metric says.
+        best = floor if gate.per_row else _best(gate, primary, sound) or floor
         return Verdict(best, f"no champion; {'; '.join(failed)}; {best} stands in", figures)
 
     gain = figures["gain"] = _gain(gate, drawn, primary, challenger, champion)

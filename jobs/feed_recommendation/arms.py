@@ -26,7 +26,7 @@ from jobs.feed_recommendation import (
     training,
 )
 from jobs.feed_recommendation.day import Day, build
-from jobs.feed_recommendation.evaluating import PRIMARY, Answer, Question
+from jobs.feed_recommendation.evaluating import LIKES, PRIMARY, Answer, Question
 from jobs.feed_recommendation.history import number
 from jobs.feed_recommendation.model import MODEL, ORDERS
 from jobs.feed_recommendation.seen import Snapshot
@@ -184,14 +184,13 @@ def decide(
         serving = kept.load(engine, live)
         vectors = serving.encoder.embed(question.day.texts)
         lists_of[live] = evaluating.ask(question, serving, vectors, [serving.order])[serving.order]
+    measured = {each: evaluating.figures(question, found) for each, found in lists_of.items()}
     scores = question.day.users[["user_id"]].reset_index(drop=True)
-    scores = scores.assign(
-        **{each: evaluating.figures(question, found)[PRIMARY] for each, found in lists_of.items()}
-    )
+    scores = scores.assign(**{each: found[PRIMARY] for each, found in measured.items()})
     rule = gate(arm)
     if len(scores) >= rule.least_units:
         # No list may be worse than the best single source's.
-        best = min(beside, key=lambda each: (-scores[each].mean(), each))
+        best = min(beside, key=lambda each: (-measured[each][LIKES].mean(), each))
         rule = replace(rule, floor=beside[best])
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
     decision = champion.decide(engine, rule, as_of, scores, trained, actor, retrained)

@@ -35,7 +35,8 @@ class Candidates:
     """Unseen posts proposed to each user.
 
     Attributes:
-        post: users by SIZE, places of posts; -1 where there is none. In order of proposal.
+        post: users by SIZE, places of posts; -1 where there is none. In order of proposal. If
+            posts were to be added, wider by the most that a user has, and those stand behind.
         rank: users by SIZE by sources: the rank, from 1, that a source gave; 0 if it did not
             propose the post.
         als, neighbours, content: users by SIZE, the scores of these sources; 0 where a source
@@ -65,6 +66,8 @@ def propose(
     segment: NDArray[np.int32],
     segment_orders: NDArray[np.int32],
     turn: NDArray[np.int64],
+    added_starts: NDArray[np.int64],
+    added: NDArray[np.int32],
 ) -> Candidates:
     """Return the candidates of a block of users.
 
@@ -85,6 +88,8 @@ def propose(
         segment: each user's segment.
         segment_orders: by segment, places of posts from the best down, -1 where no more.
         turn: where in the fresh posts each user begins, so that each is shown to somebody.
+        added_starts: for each user the first of its elements in ``added``, and one element more.
+        added: places of posts to stand behind the candidates, unless they are among them.
     """
     found = _propose(
         seen_starts.astype(np.int64),
@@ -106,6 +111,9 @@ def propose(
         segment_orders,
         turn.astype(np.int64),
         QUOTAS,
+        added_starts.astype(np.int64),
+        added.astype(np.int32),
+        SIZE + int(np.diff(added_starts).max(initial=0)),
     )
     return Candidates(*found)
 
@@ -169,11 +177,14 @@ def _propose(
     segment_orders: Any,
     turn: Any,
     quotas: Any,
+    added_starts: Any,
+    added: Any,
+    width: int,
 ) -> Any:
     users, count = len(taste), factors.shape[1]
-    out = np.full((users, SIZE), -1, np.int32)
-    ranks = np.zeros((users, SIZE, 8), np.uint8)
-    given = np.zeros((3, users, SIZE), np.float32)
+    out = np.full((users, width), -1, np.int32)
+    ranks = np.zeros((users, width, 8), np.uint8)
+    given = np.zeros((3, users, width), np.float32)
     for chunk in prange((users + CHUNK_ROWS - 1) // CHUNK_ROWS):
         first = chunk * CHUNK_ROWS
         last = min(first + CHUNK_ROWS, users)
@@ -232,6 +243,12 @@ def _propose(
                         out[user, size] = post
                         size += 1
                     ranks[user, slot[post], source] = rank + 1
+            for place in range(added_starts[user], added_starts[user + 1]):
+                post = added[place]
+                if slot[post] < 0:
+                    slot[post] = size
+                    out[user, size] = post
+                    size += 1
             for place in range(size):
                 post = out[user, place]
                 if learned[post]:

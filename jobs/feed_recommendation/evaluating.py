@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from jobs import ranking
 from jobs.champion.gate import mean_samples
-from jobs.feed_recommendation import model
-from jobs.feed_recommendation.candidates import SIZE
+from jobs.feed_recommendation import lists, model
 from jobs.feed_recommendation.day import Day
 from jobs.feed_recommendation.history import LIKE, VIEW
 from jobs.feed_recommendation.model import Fitted
 
-# Of the posts that the user viewed, in the order of the whole list: ranking.condensed.
+# NDCG of the posts that the user viewed, in the list's order: Sakai's condensed lists (2007).
 PRIMARY = "condensed_ndcg@10"
+# Says which source is the rival: condensed lists favour one that puts first what is rarely shown.
+LIKES = "ndcg@10"
 MAX_USERS = 20_000
 MIN_LIKES = 3
 SEED = 7
@@ -58,8 +59,8 @@ class Answer:
 
     Attributes:
         top: users by 10, the first posts of each list; -1 where it is shorter.
-        viewed: users by 10, the first posts of each whole list that the user viewed; None where
-            the question does not ask for them, or the list is not known to its end.
+        viewed: users by 10, the posts that the user viewed, put into the lists' order (less the
+            rules of lists.py); None where that is not asked for, or can't be known.
     """
 
     top: NDArray[np.int32]
@@ -128,23 +129,21 @@ def ask(
     top: dict[str, list[NDArray[np.int32]]] = {order: [] for order in orders}
     viewed: dict[str, list[NDArray[np.int32]]] = {order: [] for order in top}
     day = question.day
-    for block, table in model.prepare(fitted, day.context, vectors, day.users, day.history):
+    each_post = np.arange(len(day.context.post_ids), dtype=np.int32)
+    for block, table in model.prepare(
+        fitted, day.context, vectors, day.users, day.history, question.viewed
+    ):
+        users, hours, post = day.users.iloc[block], question.hours[block], table.found.post
         for order in top:
-            ranked = model.rank(
-                fitted,
-                day.context,
-                table,
-                day.users.iloc[block],
-                question.hours[block],
-                order=order,
-                depth=10 if question.viewed is None else SIZE,
-            ).post
-            top[order].append(ranked[:, :10])
+            score = model.scores(fitted, day.context, table, users, hours, order)
+            top[order].append(model.arranged(day.context, table, score, order, 10).post)
             if question.viewed is not None:
-                user, post = question.viewed
-                inside = (user >= block.start) & (user < block.stop)
-                kept = ranking.condensed(ranked, user[inside] - block.start, post[inside])
-                viewed[order].append(kept)
+                theirs = np.where(_viewed(question, block, post), post, -1)
+                columns = lists.arrange(
+                    score, theirs, each_post, np.zeros(len(each_post), np.bool_), 10
+                )
+                found = np.take_along_axis(theirs, np.maximum(columns, 0).astype(np.int64), 1)
+                viewed[order].append(np.where(columns >= 0, found, -1))
     empty = np.zeros((0, 10), np.int32)
     return {
         order: Answer(
@@ -192,6 +191,19 @@ def summary(question: Question, answers: Mapping[str, Answer], prefix: str = "")
 def pairs(user: NDArray[np.int32], post: NDArray[np.int32], posts: int) -> NDArray[np.int64]:
     """Return one number for each pair of user and post."""
     return user.astype(np.int64) * posts + post
+
+
+def _viewed(question: Question, block: slice, post: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which of the posts in a block of users by columns their users viewed."""
+    assert question.viewed is not None
+    user, seen = question.viewed
+    inside = (user >= block.start) & (user < block.stop)
+    posts = len(question.day.context.post_ids)
+    inside &= seen < posts
+    rows = np.arange(len(post))[:, None]
+    return np.isin(rows * posts + post, pairs(user[inside] - block.start, seen[inside], posts)) & (
+        post >= 0
+    )
 
 
 def _among(day: Day, post: NDArray[np.int32]) -> NDArray[np.int64]:

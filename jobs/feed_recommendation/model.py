@@ -114,6 +114,7 @@ def prepare(
     vectors: Matrix,
     users: pd.DataFrame,
     history: History,
+    added: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Iterator[tuple[slice, Table]]:
     """Yield blocks of users, as a slice of ``users``, with their candidates.
 
@@ -123,6 +124,7 @@ def prepare(
         vectors: the encoder's, of the context's posts.
         users: rows of users.sql.
         history: theirs, all of it; what is not known at the cutoff is left out.
+        added: rows of users and places of posts to stand behind their candidates.
     """
     known = _on_posts(history.before(context.cutoff), context.post_ids)
     orders, segment_orders = context.orders(), context.segment_orders(candidates.SIZE)
@@ -143,6 +145,8 @@ def prepare(
     learned = np.zeros(len(context.post_ids), np.bool_)
     learned[place[there]] = True
     factors, by_dimension = np.ascontiguousarray(factors.T), np.ascontiguousarray(vectors.T)
+
+    starts, more = _by_user(len(users), len(context.post_ids), added)
 
     for start in range(0, len(users), BLOCK_USERS):
         block = slice(start, min(start + BLOCK_USERS, len(users)))
@@ -167,6 +171,8 @@ def prepare(
             profiles.segment,
             segment_orders,
             rows["user_id"].to_numpy(np.int64),
+            starts[block.start : block.stop + 1],
+            more,
         )
         made = features.build(
             profiles,
@@ -200,15 +206,36 @@ def rank(
         order: another order than the version's own.
         depth: length of the lists.
     """
+    order = order or fitted.order
+    score = scores(fitted, context, table, users, hours, order)
+    return arranged(context, table, score, order, depth)
+
+
+def scores(
+    fitted: Fitted,
+    context: Context,
+    table: Table,
+    users: pd.DataFrame,
+    hours: NDArray[np.int64],
+    order: str,
+) -> Matrix:
+    """Return users by candidates: what puts them into an order; arguments as for `rank`."""
     post = table.found.post
-    if (order or fitted.order) == MODEL:
-        features.at_moment(table.features, table.profiles, context, post, hours[:, None])
-        score = chances(fitted, table.features).reshape(post.shape)
-        score[post < 0] = -np.inf
-    else:
-        score = _source_order(table.found, context, users, order or fitted.order)
+    if order != MODEL:
+        return _source_order(table.found, context, users, order)
+    features.at_moment(table.features, table.profiles, context, post, hours[:, None])
+    score = chances(fitted, table.features).reshape(post.shape)
+    score[post < 0] = -np.inf
+    return score
+
+
+def arranged(context: Context, table: Table, score: Matrix, order: str, depth: int) -> Lists:
+    """Return the final lists of candidates with these scores; added posts are left out."""
+    post = table.found.post
+    if post.shape[1] > candidates.SIZE:  # what was added has no source's rank
+        post = np.where(table.found.rank.any(axis=2), post, -1)
     topic, fresh = context.topic, context.age_days < FRESH_DAYS
-    if (order or fitted.order) != MODEL:  # a source's own order keeps no rules of lists.py
+    if order != MODEL:  # a source's own order keeps no rules of lists.py
         topic, fresh = np.arange(len(topic), dtype=np.int32), np.zeros_like(fresh)
     columns = lists.arrange(score, post, topic, fresh, depth)
     at = np.arange(len(post))[:, None]
@@ -277,6 +304,18 @@ def _source_order(found: Candidates, context: Context, users: pd.DataFrame, orde
     popular[context.orders()[which]] = np.arange(len(context.post_ids))
     behind = 300 + popular[np.maximum(found.post, 0)]
     return np.asarray(-np.where(given > 0, given, behind), np.float32)
+
+
+def _by_user(
+    users: int, posts: int, added: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the added posts one user after another, once each, and where each user's begin."""
+    if added is None:
+        return np.zeros(users + 1, np.int64), np.zeros(0, np.int32)
+    user, post = (each[added[1] < posts] for each in added)
+    pairs = np.unique(user * max(posts, 1) + post)
+    starts = np.searchsorted(pairs, np.arange(users + 1) * max(posts, 1))
+    return starts, (pairs % max(posts, 1)).astype(np.int32)
 
 
 def _on_posts(history: History, post_ids: NDArray[np.int64]) -> History:

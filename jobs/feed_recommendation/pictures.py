@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.feed_recommendation.context import Context
-from jobs.feed_recommendation.evaluating import PRIMARY
+from jobs.feed_recommendation.evaluating import LIKES, PRIMARY
 from jobs.feed_recommendation.model import MODEL, Fitted
 
 SHOWN_FEATURES = 20
@@ -39,13 +39,15 @@ def draw(
     out.mkdir(parents=True, exist_ok=True)
     files = [
         _compared(out / "viewed.png", version, measured, PRIMARY, "what users viewed the next day"),
-        _compared(out / "next_day.png", version, measured, "ndcg@10", "the next day's likes"),
+        _compared(out / "next_day.png", version, measured, LIKES, "the next day's likes"),
         _importance(out / "importance.png", version, fitted),
         _texts(out / "texts.png", version, vectors, context),
     ]
     if measured["metric"].str.startswith("last_like_").any():
         what = "users' last likes, held out"
-        files.append(_compared(out / "last_like.png", version, measured, "last_like_ndcg@10", what))
+        files.append(
+            _compared(out / "last_like.png", version, measured, f"last_like_{LIKES}", what)
+        )
     return files
 
 

@@ -41,7 +41,7 @@ SUMMARY = {
     "Model quality": "model_quality.sql",
     "Validation results": "validation_results.sql",
     "Loaded and quarantined rows": "loaded_and_quarantined_rows.sql",
-    "Lists of the feed beside the next day (condensed_ndcg decides), with 95 % intervals": "feed_comparison.sql",
+    "Lists of the feed (condensed_ndcg_10 decides), 95 % intervals": "feed_comparison.sql",
     "The feed's experiment so far (* decides), on what users were shown": "feed_experiment.sql",
 }
 
