@@ -27,7 +27,6 @@ from jobs.feed_recommendation import (
 )
 from jobs.feed_recommendation.day import Day, build
 from jobs.feed_recommendation.evaluating import LIKES, PRIMARY, Answer, Question
-from jobs.feed_recommendation.history import number
 from jobs.feed_recommendation.model import MODEL, ORDERS
 from jobs.feed_recommendation.seen import Snapshot
 from jobs.feed_recommendation.training import JOB
@@ -65,6 +64,7 @@ def train(
     arm: str,
     learning: Sequence[Day],
     gate_day: Day,
+    question: Question,
     shared: collaborative.Collaborative,
 ) -> tuple[str, dict[str, Answer]]:
     """Fit an arm's model for ``as_of``, log and register it with every source beside it.
@@ -75,6 +75,7 @@ def train(
         arm: control or test.
         learning: the label days, with the users to learn from.
         gate_day: the gate's day, with all users.
+        question: what their likes of that day ask.
         shared: the collaborative part.
 
     Returns:
@@ -92,7 +93,6 @@ def train(
         model.save(training.fit(arm, encoder, shared, learning, gate_day.cutoff), folder)
         fitted = model.load(folder)  # what is tested is what serves
         vectors = fitted.encoder.embed(gate_day.texts)
-        question = evaluating.next_day(gate_day, number(as_of))
         apart = evaluating.last_like(gate_day, held_out(gate_day.users))
         orders = [MODEL, *ORDERS]
         shown = evaluating.ask(question, fitted, vectors, orders)

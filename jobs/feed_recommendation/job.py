@@ -86,15 +86,15 @@ def train(
             missing = [arm for arm in wanted if retrain or trained[arm] is None]
             training.check_settings(missing)
             ground = arms.read_days(engine, as_of)
+            question = evaluating.next_day(ground[-1], number(as_of))
             fresh: dict[str, dict[str, Answer]] = {}
             if missing:
                 learning = [arms.learners(day) for day in ground[:-1]]
                 shared = collaborative.fit(learning[0].history.before(learning[0].cutoff))
                 for arm in missing:
                     trained[arm], fresh[arm] = arms.train(
-                        engine, as_of, arm, learning, ground[-1], shared
+                        engine, as_of, arm, learning, ground[-1], question, shared
                     )
-            question = evaluating.next_day(ground[-1], number(as_of))
             for arm in wanted:
                 version = trained[arm]
                 assert version is not None
