@@ -44,8 +44,7 @@ class _Ranked:
     order: NDArray[np.intp]
     labels: Numbers
     excess: Numbers  # label - probability
-    squared: Numbers
-    ends: NDArray[np.intp] | None  # None: no ties, every row is its own group
+    ends: NDArray[np.bool_]
 
 
 def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
@@ -55,7 +54,7 @@ def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
         ValueError: if the labels hold a single value or a probability is not within 0 and 1.
     """
     ranked = _rank(labels, probabilities)
-    return dict(zip(METRICS, _figures(ranked, np.ones(len(ranked.order))).tolist(), strict=True))
+    return dict(zip(METRICS, _figures(ranked, np.ones(len(ranked.order))), strict=True))
 
 
 def resample(
@@ -90,7 +89,7 @@ def resample(
         if code is not None:
             weights = weights[code]
         for name, rank in ranked.items():
-            figures[name][draw] = _figures(rank, weights[rank.order])
+            figures[name][draw] = _figures(rank, weights)
     return {name: pd.DataFrame(values, columns=list(METRICS)) for name, values in figures.items()}
 
 
@@ -180,28 +179,12 @@ def _rank(labels: ArrayLike, probabilities: ArrayLike) -> _Ranked:
         raise ValueError(f"probabilities must lie within 0 and 1; found {p.min()} to {p.max()}")
     order = np.argsort(-p, kind="stable")
     y, p = y[order], p[order]
-    ends = np.flatnonzero(np.append(p[1:] != p[:-1], True))
-    return _Ranked(order, y, y - p, (y - p) ** 2, None if len(ends) == len(y) else ends)
+    return _Ranked(order, y, y - p, np.append(p[1:] != p[:-1], True))
 
 
-def _figures(ranked: _Ranked, weights: Numbers) -> Numbers:
-    """Return METRICS of rows that count ``weights`` times, aligned with ``ranked.order``."""
-    mass = np.cumsum(weights)
-    positives = np.cumsum(weights * ranked.labels)
-    excess = np.cumsum(weights * ranked.excess)
-    brier = weights @ ranked.squared / mass[-1]
-    if ranked.ends is not None:
-        mass, positives, excess = mass[ranked.ends], positives[ranked.ends], excess[ranked.ends]
-    rows, found = mass[-1], positives[-1]
-    if found == 0 or found == rows:
-        return np.full(len(METRICS), np.nan)
-    gained = np.diff(positives, prepend=0.0)
-    missed = np.diff(mass, prepend=0.0) - gained
-    roc_auc = missed @ (positives - gained / 2) / (found * (rows - found))
-    # mass is 0 only before the first drawn row, where nothing is gained either
-    pr_auc = gained @ (positives / np.maximum(mass, 1)) / found
-    # each cut is the first group end at or past k tenths of the mass
-    cuts = np.searchsorted(mass, rows * np.arange(1, BINS + 1) / BINS - 1e-6)
-    ece = np.abs(np.diff(excess[np.unique(cuts)], prepend=0.0)).sum() / rows
-    top = np.interp(rows / 10, np.append(0.0, mass), np.append(0.0, positives))
-    return np.array([roc_auc, pr_auc, brier, ece, top / (rows / 10) / (found / rows)])
+def _figures(ranked: _Ranked, weights: Numbers) -> list[float]:
+    """Return METRICS of rows that count ``weights`` times."""
+    # numba takes a second to import, which an alert or a sensor has no use for
+    from jobs.weighted import figures
+
+    return list(figures(ranked.order, ranked.labels, ranked.excess, ranked.ends, weights, BINS))
