@@ -90,7 +90,8 @@ def test_an_error_in_the_block_ends_the_work(tmp_path):
 def test_the_death_of_the_command_ends_the_work(tmp_path, number):
     note = tmp_path / "pid"
     command = (
-        "from functools import partial\nfrom pathlib import Path\nimport sys, time\n"
+        "from functools import partial\nfrom pathlib import Path\nimport signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.path[:0] = sys.argv[2:]\n"
         "from jobs.local.beside import beside\nfrom test_beside import last_long\n"
         "if __name__ == '__main__':\n"

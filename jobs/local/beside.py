@@ -78,6 +78,8 @@ def _work(work: Callable[[Report], object], told: "Connection[Any, Any]", parent
 
 def _end_with(parent: int) -> None:
     """Be interrupted when the parent dies, as by Ctrl-C; elsewhere than on Linux, at a report."""
+    # A shell starts what it puts in the background with interrupts ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     if os.getppid() != parent:
