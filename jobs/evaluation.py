@@ -185,6 +185,6 @@ def _rank(labels: ArrayLike, probabilities: ArrayLike) -> _Ranked:
 def _figures(ranked: _Ranked, weights: Numbers) -> list[float]:
     """Return METRICS of rows that count ``weights`` times."""
     # numba takes a second to import, which an alert or a sensor has no use for
-    from jobs.weighted import figures
+    from jobs.weighted_figures import figures
 
     return list(figures(ranked.order, ranked.labels, ranked.excess, ranked.ends, weights, BINS))

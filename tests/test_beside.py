@@ -68,6 +68,13 @@ def test_an_error_comes_over_as_what_it_was():
         finish(print)
 
 
+@pytest.mark.parametrize("work", [partial(fail, error=ValueError("no day")), fail_in_particular])
+def test_an_error_says_where_it_was_raised(work):
+    with pytest.raises((ValueError, LocalError)) as caught, beside(work) as finish:
+        finish(print)
+    assert "test_beside.py" in "".join(caught.value.__notes__)
+
+
 def test_a_killed_process_is_no_success():
     with pytest.raises(LocalError, match="-9"), beside(die) as finish:
         finish(print)

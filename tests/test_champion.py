@@ -195,6 +195,17 @@ def test_figures_per_row_are_compared_by_their_mean_and_losses_downwards():
     assert chosen == ["base", "new"]
 
 
+def test_of_lists_the_rival_that_the_job_named_stands_in():
+    users = pd.DataFrame({"user_id": np.arange(400)})
+    users = users.assign(base=0.2, flashy=0.3, new=0.1)
+    gate = Gate("toy", "ndcg@10", 1, 0.01, 28, 1, None, "user_id", per_row=True)
+
+    verdict = champion.judge(gate, users, "new", {"base": "base_rate", "flashy": "fresh"})
+
+    assert verdict.winner == "base"
+    assert "base stands in" in verdict.reason
+
+
 @pytest.mark.parametrize("users", [0, 1, 19])
 def test_too_few_users_decide_nothing(users):
     few = pd.DataFrame({"user_id": np.arange(users), "base": 0.0, "old": 0.1, "new": 0.9})

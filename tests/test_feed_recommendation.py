@@ -357,6 +357,26 @@ def test_a_rerun_writes_nothing(feed):
     assert read(feed, "select publication_id, checksum from ops.publication") == first
 
 
+def test_the_gates_rival_is_the_best_source_by_the_likes_and_its_test_is_what_was_viewed(feed):
+    job.run(feed, NIGHT)
+
+    for arm in training.ARMS:
+        best, figures = read(
+            feed,
+            "select (select model_version from ops.evaluation where job = :job and stage = 'gate'"
+            " and metric = 'ndcg@10' and name <> :arm order by value desc, model_version limit 1),"
+            " figures from ops.promotion where job = :job",
+            job=f"{job.JOB}.{arm}",
+            arm=arm,
+        )[0]
+        assert figures["metric"] == "condensed_ndcg@10"
+        values = figures["values"]
+        gain = values[figures["challenger"]] - values[best]
+        assert figures["gain_over_floor"]["value"] == pytest.approx(gain)
+        # of all sources only the rival has this very gain
+        assert [each for each, value in values.items() if value == values[best]] == [best]
+
+
 def test_past_days_are_published_alike_twice_and_promote_nothing(feed):
     job.run(feed, NIGHT)
     past = [NIGHT - timedelta(days=back) for back in (2, 1)]

@@ -60,7 +60,7 @@ class Answer:
     Attributes:
         top: users by 10, the first posts of each list; -1 where it is shorter.
         viewed: users by 10, the posts that the user viewed, put into the lists' order (less the
-            rules of lists.py); None where that is not asked for, or can't be known.
+            rules of lists.py); None where the question does not ask for that.
     """
 
     top: NDArray[np.int32]
@@ -129,7 +129,6 @@ def ask(
     top: dict[str, list[NDArray[np.int32]]] = {order: [] for order in orders}
     viewed: dict[str, list[NDArray[np.int32]]] = {order: [] for order in top}
     day = question.day
-    each_post = np.arange(len(day.context.post_ids), dtype=np.int32)
     for block, table in model.prepare(
         fitted, day.context, vectors, day.users, day.history, question.viewed
     ):
@@ -139,9 +138,7 @@ def ask(
             top[order].append(model.arranged(day.context, table, score, order, 10).post)
             if question.viewed is not None:
                 theirs = np.where(_viewed(question, block, post), post, -1)
-                columns = lists.arrange(
-                    score, theirs, each_post, np.zeros(len(each_post), np.bool_), 10
-                )
+                columns = lists.by_score(score, theirs, 10)
                 found = np.take_along_axis(theirs, np.maximum(columns, 0).astype(np.int64), 1)
                 viewed[order].append(np.where(columns >= 0, found, -1))
     empty = np.zeros((0, 10), np.int32)
@@ -155,11 +152,11 @@ def ask(
 
 
 def figures(question: Question, answer: Answer) -> pd.DataFrame:
-    """Return jobs.ranking.METRICS, and PRIMARY where it is known, by user, with user_id."""
+    """Return jobs.ranking.METRICS, and PRIMARY where it is asked for, by user, with user_id."""
     values = ranking.per_user(answer.top, question.user, question.post)
     if answer.viewed is not None:
         condensed = ranking.per_user(answer.viewed, question.user, question.post)
-        values[PRIMARY] = condensed["ndcg@10"]
+        values[PRIMARY] = condensed[LIKES]
     return question.day.users[["user_id"]].reset_index(drop=True).assign(**values)
 
 
@@ -175,8 +172,7 @@ def summary(question: Question, answers: Mapping[str, Answer], prefix: str = "")
     columns = ["name", "metric", "value", "low", "high"]
     if question.day.users.empty:
         return pd.DataFrame(found, columns=columns).assign(rows=0)
-    known = [{*each.columns} - {"user_id"} for each in per_user.values()]
-    for metric in sorted(set.intersection(*known)) if known else ():
+    for metric in ranking.METRICS if question.viewed is None else (*ranking.METRICS, PRIMARY):
         table = question.day.users[["user_id"]].reset_index(drop=True)
         table = table.assign(**{name: each[metric] for name, each in per_user.items()})
         for name, drawn in mean_samples(table, list(answers), "user_id").items():

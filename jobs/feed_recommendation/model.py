@@ -234,10 +234,11 @@ def arranged(context: Context, table: Table, score: Matrix, order: str, depth: i
     post = table.found.post
     if post.shape[1] > candidates.SIZE:  # what was added has no source's rank
         post = np.where(table.found.rank.any(axis=2), post, -1)
-    topic, fresh = context.topic, context.age_days < FRESH_DAYS
-    if order != MODEL:  # a source's own order keeps no rules of lists.py
-        topic, fresh = np.arange(len(topic), dtype=np.int32), np.zeros_like(fresh)
-    columns = lists.arrange(score, post, topic, fresh, depth)
+    if order == MODEL:
+        fresh = context.age_days < FRESH_DAYS
+        columns = lists.arrange(score, post, context.topic, fresh, depth)
+    else:
+        columns = lists.by_score(score, post, depth)
     at = np.arange(len(post))[:, None]
     there = columns >= 0
     ranks = table.found.rank[at, columns].astype(np.int16)

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -87,9 +88,14 @@ def _end_with(parent: int) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return the error, or one with the same words if it can't be made anew from a pickle."""
+    """Return the error, or one with the same words if it can't be made anew from a pickle.
+
+    Of its traceback only the words go through a pipe: they become a note.
+    """
+    found = error
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return LocalError(f"{type(error).__name__}: {error}")
-    return error
+        found = LocalError(f"{type(error).__name__}: {error}")
+    found.add_note("".join(traceback.format_exception(error)))
+    return found

@@ -76,16 +76,16 @@ def demo(folder: Path, last: date, clients: int | None = None, users: int | None
     platform = up.prepare_databases(folder)
     world = remembered(folder, last, clients, users)
     nights = [last - night * ONE_DAY for night in reversed(range(NIGHTS))]
-    before = nights[0] - ONE_DAY
+    history_end = nights[0] - ONE_DAY
     # The history is copied before the last days happen, so that the nights find late and
     # corrected rows, as nights do. Airflow comes up meanwhile.
-    with beside(partial(make_feed, platform, world, before)) as finish_feed:
+    with beside(partial(make_feed, platform, world, history_end)) as finish_feed:
         with step("starting Airflow, MLflow and the pages") as report:
             launched = up.launch_services(platform, report)
         with step("simulating the shop's database") as report:
-            simulate_shop(platform, world, before, report)
+            simulate_shop(platform, world, history_end, report)
         with step("loading the shop's history") as report:
-            load_history(platform, world, job.SHOP, before, report)
+            load_history(platform, world, job.SHOP, history_end, report)
         with step("the feed's database and history, made meanwhile") as report:
             finish_feed(report)
     with step("simulating the shop's last days") as report:
@@ -113,16 +113,16 @@ def simulate_shop(platform: Platform, world: World, last: date, report: Report) 
     )
 
 
-def make_feed(platform: Platform, world: World, last: date, report: Report) -> None:
-    """Bring the simulated feed to the morning of ``last``, and load all days before."""
-    feed.play(platform, world, last, report)
-    load_history(platform, world, job.SOCIAL, last, report)
+def make_feed(platform: Platform, world: World, end: date, report: Report) -> None:
+    """Bring the simulated feed to the morning of ``end``, and load all days before."""
+    feed.play(platform, world, end, report)
+    load_history(platform, world, job.SOCIAL, end, report)
 
 
 def load_history(
-    platform: Platform, world: World, tables: tuple[str, ...], last: date, report: Report
+    platform: Platform, world: World, tables: tuple[str, ...], end: date, report: Report
 ) -> None:
-    """Load all days before ``last``, those that no night of the demo extracts, as one range."""
+    """Load all days before ``end``, those that no night of the demo extracts, as one range."""
     from jobs.simulate import job as shop
     from jobs.simulate.social import job as social
 
@@ -132,7 +132,7 @@ def load_history(
         engine(platform.settings["AIRFLOW_CONN_APP"]),
         engine(platform.settings["AIRFLOW_CONN_WAREHOUSE"]),
         world.start if tables == job.SHOP else world.feed_start,
-        last - ONE_DAY,
+        end - ONE_DAY,
         tables,
         allow_empty=small,
         report=report,
