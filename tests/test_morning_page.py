@@ -263,6 +263,7 @@ def test_days_that_another_run_would_change_are_named(site, connection, session,
 
     assert "result.purchase_propensity has 1 day to score again" in text
     assert "To score again 2026-03-02. Rows that count" in text
+    assert re.search(r"bi.purchase_propensity 2026-03-02 .{,60} stale", text)
     assert "--from-date 2026-03-02 --to-date 2026-03-02 --max-active-runs 1" in text
     assert "Nothing to do" not in text
 
@@ -274,6 +275,7 @@ def test_days_that_no_run_can_change_are_counted_without_alarm(site, connection,
     text = shown(site)
 
     assert "Published days without rows that became known only later: 1. They stay" in text
+    assert re.search(r"bi.purchase_propensity 2026-03-02 .{,60} stale", text)
     assert "to score again" not in text.lower()
 
 

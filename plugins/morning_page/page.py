@@ -37,6 +37,7 @@ def render(night: Night, nonce: str, base: str = "") -> str:
         verdict=verdict(night),
         quality=quality_tables(night.quality),
         published={row["job"]: row for row in night.tables},
+        stale_newest={(row["table_name"], row["newest"]) for row in night.stale},
         pages_url=pages_url(),
         mlflow_url=mlflow_url(),
         shell=shell(),
