@@ -11,6 +11,7 @@ snapshots nothing.
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -68,7 +69,8 @@ def stage(
         as_of: day they are for.
         part: name of this part among those of the day, for example "0of4".
         shape: column definitions of the staging table, in SQL.
-        blocks: the rows, names and types as in ``shape``; one block is held at a time.
+        blocks: the rows, names and types as in ``shape``; one is made while the one before is
+            written, so two are held at a time.
 
     Returns:
         The staging table's name.
@@ -80,9 +82,17 @@ def stage(
         create = sql.SQL("create unlogged table {} ({})").format(quoted, sql.SQL(shape))
         cursor.execute(create.as_string())
         count = 0
-        for block in blocks:
-            cursor.adbc_ingest(name, block, mode="append", db_schema_name="staging")
-            count += len(block)
+        with ThreadPoolExecutor(1) as beside:
+            writing: Future[int] | None = None
+            for block in blocks:
+                if writing:
+                    writing.result()
+                count += len(block)
+                writing = beside.submit(
+                    cursor.adbc_ingest, name, block, mode="append", db_schema_name="staging"
+                )
+            if writing:
+                writing.result()
         # When this transaction began: before the first row was read.
         cursor.execute("select cast(now() as text)")
         read_at = cursor.fetchone()[0]

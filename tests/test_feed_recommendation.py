@@ -414,14 +414,32 @@ def test_catboosts_own_file_gives_the_same_chances(feed):
 
     job.run(feed, NIGHT)
 
+    day = arms.read_days(feed, NIGHT)[-1]
     for arm in training.ARMS:
         folder = champion.load_model(feed, f"feed_recommendation.{arm}-{NIGHT}-1")
         fitted = model.load(folder)
         plain = CatBoostClassifier()
         plain.load_model(str(folder / "ranker.cbm"))
-        table = np.random.default_rng(1).random((len(plain.feature_names_), 50), np.float32)
-        found = plain.predict_proba(np.ascontiguousarray(table.T))[:, 1]
-        assert (model.chances(fitted, table) == found.astype("f4")).all()
+        vectors = fitted.encoder.embed(day.texts)
+        asked = 0
+        for block, table in model.prepare(fitted, day.context, vectors, day.users, day.history):
+            hours = np.arange(block.start, block.stop) % 24
+            found = model.chances(fitted, day.context, table, hours)
+            there = table.found.post >= 0
+            row, column = np.nonzero(there)
+            rows = features.rows(
+                table.profiles,
+                day.context,
+                table.posts,
+                table.pairs,
+                table.found.post,
+                row,
+                column,
+                hours[row],
+            )
+            assert (found[there] == plain.predict_proba(rows.T)[:, 1].astype("f4")).all()
+            asked += len(row)
+        assert asked > USERS * 20
 
 
 def test_an_arm_is_rolled_back_alone(feed):

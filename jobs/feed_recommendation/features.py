@@ -1,7 +1,8 @@
-"""What the ranker is told of a user, a post and the moment; the same at training and serving.
+"""What the ranker is told of a user, a post, the two together and the moment.
 
-A table of candidates is users by columns. Its features stand feature by feature, which is how
-CatBoost reads them without a copy: features by candidates, user after user.
+Training and serving make the same tables of them, each as small as what it is about; `rows` puts
+them together for candidates to learn from, and jobs/feed_recommendation/trees.py asks the ranker
+of the tables themselves.
 """
 
 from dataclasses import dataclass
@@ -33,10 +34,9 @@ PAIR = (
     "content_score",
 )  # fmt: skip
 RANKS = tuple(f"{name}_rank" for name in SOURCES)
-MOMENT = (
-    "hour", "month", "weekday", "topic_hour_like_rate", "topic_weekday_like_rate",
-    "user_hour_share",
-)  # fmt: skip
+USER_MOMENT = ("hour", "month", "weekday", "user_hour_share")
+TOPIC_MOMENT = ("topic_hour_like_rate", "topic_weekday_like_rate")
+MOMENT = (*USER_MOMENT[:3], *TOPIC_MOMENT, *USER_MOMENT[3:])
 TEXT_DIMENSIONS, CLUSTERS = 16, 16
 
 Matrix = NDArray[np.float32]
@@ -44,9 +44,20 @@ Matrix = NDArray[np.float32]
 
 def names(clusters: int) -> list[str]:
     """Return the features' names in order; ``clusters`` is 0 for an encoder without them."""
-    text = [f"text_{each}" for each in range(TEXT_DIMENSIONS)]
-    distances = [f"cluster_distance_{each}" for each in range(clusters)]
-    return [*USER, *POST, *PAIR, *RANKS, *text, *distances, *MOMENT]
+    return [*USER, *POST, *PAIR, *RANKS, *_text(clusters), *MOMENT]
+
+
+def tables(clusters: int) -> dict[str, NDArray[np.int64]]:
+    """Return, by table, where its columns stand among `names`."""
+    place = {name: at for at, name in enumerate(names(clusters))}
+    columns = {
+        "user": USER,
+        "post": (*POST, *_text(clusters)),
+        "pair": (*PAIR, *RANKS),
+        "user_moment": USER_MOMENT,
+        "topic_moment": TOPIC_MOMENT,
+    }
+    return {name: np.array([place[each] for each in of]) for name, of in columns.items()}
 
 
 @dataclass(frozen=True)
@@ -183,115 +194,118 @@ def post_features(context: Context) -> Matrix:
     ).astype(np.float32)
 
 
-def build(
+def pair_features(
     profiles: Profiles,
     context: Context,
-    post_table: Matrix,
-    text_table: Matrix,
     post: NDArray[np.int32],
     rank: NDArray[np.uint8],
     scores: tuple[Matrix, Matrix, Matrix],
 ) -> Matrix:
-    """Return the features of a table of candidates, but for those of the moment (`at_moment`).
+    """Return PAIR and RANKS, features by users by columns.
 
     Args:
-        profiles: of the users, one per row of the table.
+        profiles: of the users, one per row of ``post``.
         context: of the cutoff.
-        post_table: posts by POST.
-        text_table: posts by text dimensions and cluster distances.
         post: users by columns, places of posts; -1 where there is none, whose features are not
             to be used.
         rank: users by columns by sources.
         scores: users by columns, of ALS, neighbours and content.
-
-    Returns:
-        Features as in `names` by users times columns; those of the moment are not written yet.
     """
-    width = len(USER) + len(POST) + len(PAIR) + len(RANKS) + text_table.shape[1] + len(MOMENT)
-    out = np.empty((width, post.size), np.float32)
     segment_rate = (context.segment_likes + PRIOR_VIEWS * context.rate) / (
         context.segment_views + PRIOR_VIEWS
     )
-    _fill(
-        out,
-        post,
-        rank,
-        *scores,
-        profiles.user,
-        profiles.segment,
-        profiles.topic_views,
-        profiles.topic_like_rate,
-        profiles.topic_share,
-        profiles.topic_idle,
-        context.topic,
-        context.segment_topic_rate,
-        segment_rate.astype(np.float32),
-        post_table,
-        text_table,
+    return np.asarray(
+        _pair_features(
+            post,
+            rank,
+            *scores,
+            profiles.segment,
+            profiles.topic_views,
+            profiles.topic_like_rate,
+            profiles.topic_share,
+            profiles.topic_idle,
+            context.topic,
+            context.segment_topic_rate,
+            segment_rate.astype(np.float32),
+        )
     )
+
+
+def user_moment(profiles: Profiles, context: Context, hour: NDArray[np.int64]) -> Matrix:
+    """Return users by USER_MOMENT, at each user's UTC hour of the context's day."""
+    return _user_moment(profiles, context, np.arange(len(hour)), hour)
+
+
+def topic_moment(context: Context) -> Matrix:
+    """Return hours by topics by TOPIC_MOMENT, on the context's day."""
+    by_hour = context.topic_hour_rate.T
+    weekday = context.topic_weekday_rate[:, context.cutoff.weekday()]
+    return np.stack([by_hour, np.broadcast_to(weekday, by_hour.shape)], axis=2)
+
+
+def rows(
+    profiles: Profiles,
+    context: Context,
+    post_table: Matrix,
+    pairs: Matrix,
+    post: NDArray[np.int32],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    hour: NDArray[np.int64],
+) -> Matrix:
+    """Return all features of chosen candidates, feature by feature (as CatBoost reads them best).
+
+    Args:
+        profiles: of the users, one per row of ``post``.
+        context: of the cutoff; its day is the moment's.
+        post_table: posts by the columns of the table 'post'.
+        pairs: what `pair_features` returned for ``post``.
+        post: users by columns, places of posts.
+        row: of each chosen candidate in ``post``.
+        column: the same.
+        hour: UTC hour that each is asked at.
+
+    Returns:
+        `names` by chosen candidates.
+    """
+    which = post[row, column]
+    chosen = {
+        "user": profiles.user[row],
+        "post": post_table[which],
+        "pair": pairs[:, row, column].T,
+        "user_moment": _user_moment(profiles, context, row, hour),
+        "topic_moment": topic_moment(context)[hour, context.topic[which]],
+    }
+    places = tables(post_table.shape[1] - len(POST) - TEXT_DIMENSIONS)
+    out = np.empty((sum(map(len, places.values())), len(row)), np.float32)
+    for name, values in chosen.items():
+        out[places[name]] = values.T
     return out
 
 
-def at_moment(
-    out: Matrix,
-    profiles: Profiles,
-    context: Context,
-    post: NDArray[np.int32],
-    hours: NDArray[np.int64],
-) -> None:
-    """Write the features of the moment into ``out``.
+def _user_moment(
+    profiles: Profiles, context: Context, row: NDArray[np.int64], hour: NDArray[np.int64]
+) -> Matrix:
+    out = np.empty((len(row), len(USER_MOMENT)), np.float32)
+    out[:, 0], out[:, 1], out[:, 2] = hour, context.cutoff.month, context.cutoff.weekday()
+    out[:, 3] = profiles.hour_share[row, hour]
+    return out
 
-    Args:
-        out: what `build` returned.
-        profiles: as for `build`.
-        context: as for `build`; its day is the moment's.
-        post: as for `build`.
-        hours: UTC hour, by user and column; or users by 1.
-    """
-    weekday = context.cutoff.weekday()
-    out[len(out) - len(MOMENT) + 1] = context.cutoff.month
-    out[len(out) - len(MOMENT) + 2] = weekday
-    _fill_moment(
-        out[len(out) - len(MOMENT) :],
-        post,
-        np.ascontiguousarray(np.broadcast_to(hours, post.shape), np.int64),
-        context.topic,
-        context.topic_hour_rate,
-        context.topic_weekday_rate[:, weekday],
-        profiles.hour_share,
-    )
+
+def _text(clusters: int) -> list[str]:
+    return [
+        *(f"text_{each}" for each in range(TEXT_DIMENSIONS)),
+        *(f"cluster_distance_{each}" for each in range(clusters)),
+    ]
 
 
 @njit(cache=True, parallel=True)
-def _fill_moment(
-    out: Any,
-    post: Any,
-    hours: Any,
-    topic: Any,
-    topic_hour_rate: Any,
-    topic_weekday_rate: Any,
-    hour_share: Any,
-) -> None:
-    users, columns = post.shape
-    for user in prange(users):
-        for column in range(columns):
-            at, hour = user * columns + column, hours[user, column]
-            which = topic[max(post[user, column], 0)]
-            out[0, at] = hour
-            out[3, at] = topic_hour_rate[which, hour]
-            out[4, at] = topic_weekday_rate[which]
-            out[5, at] = hour_share[user, hour]
-
-
-@njit(cache=True, parallel=True)
-def _fill(
-    out: Any,
+def _pair_features(
     post: Any,
     rank: Any,
     als: Any,
     neighbours: Any,
     content: Any,
-    user_table: Any,
     segment: Any,
     topic_views: Any,
     topic_like_rate: Any,
@@ -300,38 +314,23 @@ def _fill(
     topic: Any,
     segment_topic_rate: Any,
     segment_post_rate: Any,
-    post_table: Any,
-    text_table: Any,
-) -> None:
+) -> Any:
     users, columns = post.shape
+    out = np.empty((9 + rank.shape[2], users, columns), np.float32)
     for user in prange(users):
-        first, at = user * columns, 0
-        for each in range(user_table.shape[1]):
-            out[at, first : first + columns] = user_table[user, each]
-            at += 1
-        place = np.maximum(post[user], 0)
-        for each in range(post_table.shape[1]):
-            for column in range(columns):
-                out[at, first + column] = post_table[place[column], each]
-            at += 1
         for column in range(columns):
-            which, row = topic[place[column]], first + column
-            out[at, row] = topic_views[user, which]
-            out[at + 1, row] = topic_like_rate[user, which]
-            out[at + 2, row] = topic_share[user, which]
-            out[at + 3, row] = topic_idle[user, which]
-            out[at + 4, row] = segment_topic_rate[segment[user], which]
-            out[at + 5, row] = segment_post_rate[segment[user], place[column]]
-            out[at + 6, row] = als[user, column]
-            out[at + 7, row] = neighbours[user, column]
-            out[at + 8, row] = content[user, column]
-        at += 9
-        for source in range(rank.shape[2]):
-            for column in range(columns):
+            place = max(post[user, column], 0)
+            which = topic[place]
+            out[0, user, column] = topic_views[user, which]
+            out[1, user, column] = topic_like_rate[user, which]
+            out[2, user, column] = topic_share[user, which]
+            out[3, user, column] = topic_idle[user, which]
+            out[4, user, column] = segment_topic_rate[segment[user], which]
+            out[5, user, column] = segment_post_rate[segment[user], place]
+            out[6, user, column] = als[user, column]
+            out[7, user, column] = neighbours[user, column]
+            out[8, user, column] = content[user, column]
+            for source in range(rank.shape[2]):
                 given = rank[user, column, source]
-                out[at, first + column] = given if given else 255  # worse than the last rank
-            at += 1
-        for each in range(text_table.shape[1]):
-            for column in range(columns):
-                out[at, first + column] = text_table[place[column], each]
-            at += 1
+                out[9 + source, user, column] = given if given else 255  # worse than the last rank
+    return out

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.feed_recommendation import candidates, collaborative, encoders, features, lists, two_tower
+from jobs.feed_recommendation import (
+    candidates,
+    collaborative,
+    encoders,
+    features,
+    lists,
+    trees,
+    two_tower,
+)
 from jobs.feed_recommendation.candidates import SOURCES, Candidates
 from jobs.feed_recommendation.collaborative import Collaborative
 from jobs.feed_recommendation.context import FRESH_DAYS, Context
@@ -18,6 +27,7 @@ from jobs.feed_recommendation.encoders import Encoder
 from jobs.feed_recommendation.features import Profiles
 from jobs.feed_recommendation.history import LIKE, History
 from jobs.feed_recommendation.tfidf import Tfidf
+from jobs.feed_recommendation.trees import Answers, Trees
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
@@ -53,17 +63,30 @@ class Fitted:
     ranker: "CatBoostClassifier"
     order: str = MODEL
 
+    @cached_property
+    def trees(self) -> Trees:
+        """The ranker's trees."""
+        return trees.of(self.ranker, features.tables(len(self.centroids)))
+
 
 @dataclass(frozen=True)
 class Table:
     """The candidates of a block of users with all that is known of them but the moment.
 
-    ``features`` are as `features.build` returns them.
+    Attributes:
+        found: the candidates.
+        profiles: of the users.
+        posts: features of all posts, posts by the columns of the table 'post'.
+        pairs: as `features.pair_features` returns them.
+        answers: what the ranker's trees were answered so far, as `trees.of_candidates` returns it;
+            None where there is no ranker yet.
     """
 
     found: Candidates
     profiles: Profiles
-    features: Matrix
+    posts: Matrix
+    pairs: Matrix
+    answers: Answers | None
 
 
 @dataclass(frozen=True)
@@ -128,7 +151,8 @@ def prepare(
     """
     known = _on_posts(history.before(context.cutoff), context.post_ids)
     orders, segment_orders = context.orders(), context.segment_orders(candidates.SIZE)
-    posts, texts = features.post_features(context), text_table(fitted, vectors)
+    posts = np.hstack([features.post_features(context), text_table(fitted, vectors)])
+    of_posts = trees.answers(fitted.trees, "post", posts) if fitted.ranker.is_fitted() else None
     cf = fitted.collaborative
     factors = np.zeros((len(context.post_ids), collaborative.FACTORS), np.float32)
     neighbours = np.full((len(context.post_ids), collaborative.NEIGHBOURS), -1, np.int32)
@@ -174,16 +198,18 @@ def prepare(
             starts[block.start : block.stop + 1],
             more,
         )
-        made = features.build(
+        pairs = features.pair_features(
             profiles,
             context,
-            posts,
-            texts,
             found.post,
             found.rank,
             (found.als, found.neighbours, found.content),
         )
-        yield block, Table(found, profiles, made)
+        answers = None
+        if of_posts is not None:
+            of_users = trees.answers(fitted.trees, "user", profiles.user)
+            answers = trees.of_candidates(fitted.trees, found.post, of_users, of_posts, pairs)
+        yield block, Table(found, profiles, posts, pairs, answers)
 
 
 def rank(
@@ -223,8 +249,7 @@ def scores(
     post = table.found.post
     if order != MODEL:
         return _source_order(table.found, context, users, order)
-    features.at_moment(table.features, table.profiles, context, post, hours[:, None])
-    score = chances(fitted, table.features).reshape(post.shape)
+    score = chances(fitted, context, table, hours)
     score[post < 0] = -np.inf
     return score
 
@@ -250,12 +275,25 @@ def arranged(context: Context, table: Table, score: Matrix, order: str, depth: i
     )
 
 
-def chances(fitted: Fitted, table: Matrix) -> Matrix:
-    """Return the ranker's chance of a like for each column of features by candidates."""
-    if not table.shape[1]:
-        return np.zeros(0, np.float32)
-    # Feature by feature, CatBoost takes the numbers where they are.
-    return np.asarray(fitted.ranker.predict_proba(table.T)[:, 1], np.float32)
+def chances(fitted: Fitted, context: Context, table: Table, hours: NDArray[np.int64]) -> Matrix:
+    """Return the ranker's chance of a like, users by candidates; of no candidate, any number.
+
+    Raises:
+        ValueError: if the table was prepared without a ranker.
+    """
+    if table.answers is None:
+        raise ValueError("these candidates were prepared without a ranker")
+    by_user = features.user_moment(table.profiles, context, hours)
+    by_topic = features.topic_moment(context)
+    of_topics = trees.answers(fitted.trees, "topic_moment", by_topic.reshape(-1, by_topic.shape[2]))
+    return trees.chances(
+        fitted.trees,
+        table.answers,
+        trees.answers(fitted.trees, "user_moment", by_user),
+        context.topic[np.maximum(table.found.post, 0)],
+        of_topics.reshape(*by_topic.shape[:2], -1),
+        hours,
+    )
 
 
 def save(fitted: Fitted, folder: Path) -> None:

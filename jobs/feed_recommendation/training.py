@@ -168,14 +168,25 @@ def rows(
         row, column = row[proposed], is_it.argmax(axis=1)[proposed]
         label[row, column], viewed[row, column] = liked[inside][proposed], True
         hours[row, column] = hour[inside][proposed]
-        features.at_moment(table.features, table.profiles, day.context, found, hours)
         lot = random.random(found.shape)
         lot[(found < 0) | viewed] = 2
         drawn = lot <= np.partition(lot, UNVIEWED - 1, axis=1)[:, UNVIEWED - 1 : UNVIEWED]
-        kept = ((drawn & (lot < 1)) | viewed).ravel()
-        tables.append(table.features[:, kept])
-        labels.append(label.ravel()[kept])
-        weights.append(np.where(viewed, 1, UNVIEWED_WEIGHT).ravel()[kept].astype(np.float32))
+        kept = (drawn & (lot < 1)) | viewed
+        row, column = np.nonzero(kept)
+        tables.append(
+            features.rows(
+                table.profiles,
+                day.context,
+                table.posts,
+                table.pairs,
+                found,
+                row,
+                column,
+                hours[row, column],
+            )
+        )
+        labels.append(label[kept])
+        weights.append(np.where(viewed, 1, UNVIEWED_WEIGHT)[kept].astype(np.float32))
     if not tables:
         width = len(features.names(len(fitted.centroids)))
         return np.zeros((width, 0), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32)
