@@ -35,7 +35,7 @@ def experiment_readout():
         return job.read_out(run.warehouse(), run.as_of())
 
     make_days()
-    run.day_loaded("feed_data") >> read_out()
+    run.day_loaded("feed_data") >> read_out() >> run.pages()
 
 
 experiment_readout()

@@ -40,14 +40,7 @@ def extract_shop():
 
         return job.accept_table(run.warehouse(), name, run.as_of())
 
-    @task
-    def pages() -> None:
-        from jobs import pages, settings
-
-        pages.build(run.warehouse(), settings.pages_dir())
-
-    # A teardown runs after a failure too, and doesn't make the failed run look well.
-    shown, accepted = pages().as_teardown(), {}
+    shown, accepted = run.pages(), {}
     for name in TABLES:
         with TaskGroup(group_id=name):
             accepted[name] = accept.override(outlets=[run.table(f"raw.{name}")])(name)

@@ -40,13 +40,7 @@ def extract_social():
 
         return job.accept_table(run.warehouse(), name, run.as_of())
 
-    @task
-    def pages() -> None:
-        from jobs import pages, settings
-
-        pages.build(run.warehouse(), settings.pages_dir())
-
-    shown, checked, accepted = pages().as_teardown(), {}, {}
+    shown, checked, accepted = run.pages(), {}, {}
     for name in ("user_data", "post_text_df", "post_image", "feed_exclusion", "feed_data"):
         with TaskGroup(group_id=name):
             checked[name] = check(name)

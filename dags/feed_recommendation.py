@@ -52,7 +52,7 @@ def feed_recommendation():
     run.day_loaded("user_data", "post_text_df", "feed_exclusion", "feed_data") >> versions
     published = publish(versions)
     score.partial(versions=versions).expand(shard=run.shards()) >> published
-    published >> [mature(), affected := run.affected_days("feed_recommendation")]
+    published >> [run.pages(), mature(), affected := run.affected_days("feed_recommendation")]
     rescore.partial(version=decided).expand(day=affected)
 
 

@@ -52,7 +52,7 @@ def purchase_propensity():
     run.day_loaded("apparel_purchases", "apparel_messages") >> version
     published = publish(version)
     score.partial(version=version).expand(shard=run.shards()) >> published
-    published >> [mature(), affected := run.affected_days("purchase_propensity")]
+    published >> [run.pages(), mature(), affected := run.affected_days("purchase_propensity")]
     rescore.partial(version=version).expand(day=affected)
 
 

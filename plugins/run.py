@@ -163,6 +163,21 @@ def day_loaded(*tables: str) -> Any:
     return day_loaded()
 
 
+def pages() -> Any:
+    """Return a task that rebuilds the validation pages, whatever became of the tasks before it.
+
+    As a teardown it runs after a failure too, and doesn't make the failed run look well.
+    """
+
+    @task
+    def pages() -> None:
+        from jobs import pages, settings
+
+        pages.build(warehouse(), settings.pages_dir())
+
+    return pages().as_teardown()
+
+
 @task
 def decide(job: str) -> str | None:
     """Return the version this run was told to use; carries out its promotion or rollback first.
