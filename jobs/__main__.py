@@ -164,7 +164,11 @@ def run(
     shards: Annotated[int, typer.Option(min=1, max=64, help="Score in so many parts.")] = 1,
 ) -> None:
     """Train, gate, score and publish one day, as the DAG does."""
-    published = job_module(job).run(
+    from jobs import incidents
+
+    module = job_module(job)
+    incidents.require_loaded(warehouse(), job, as_of.date())
+    published = module.run(
         warehouse(), as_of.date(), retrain=retrain, model_version=model_version, shards=shards
     )
     _mended(job, as_of)
@@ -174,8 +178,10 @@ def run(
 @app.command()
 def readout(as_of: Day) -> None:
     """Count what users did with what they were shown, compare the arms of the experiments."""
+    from jobs import incidents
     from jobs.experiment import job
 
+    incidents.require_loaded(warehouse(), job.JOB, as_of.date())
     job.make_days(warehouse(), as_of.date(), settings.raw_days())
     published = job.read_out(warehouse(), as_of.date())
     _mended(job.JOB, as_of)

@@ -168,6 +168,26 @@ def said_by(error: SQLAlchemyError) -> str:
     return first_lines(without_secrets(str(error.__cause__ or error)), lines=1)
 
 
+class NotLoaded(LookupError):
+    """A day that a run needs is not loaded."""
+
+
+def require_loaded(engine: Engine, job: str, as_of: date) -> None:
+    """Refuse a run whose inputs lack the day before ``as_of``; in Airflow a sensor waits for it.
+
+    Raises:
+        NotLoaded: naming the tables.
+    """
+    with engine.connect() as connection:
+        inputs = connection.execute(
+            text("select distinct unnest(inputs) from ops.result_table where job = :job"),
+            {"job": job},
+        )
+        missing = missing_days(connection, as_of, sorted(inputs.scalars()))
+    if missing:
+        raise NotLoaded(f"{job} {as_of}: {'; '.join(missing)}")
+
+
 def missing_days(connection: Connection, as_of: date, tables: Sequence[str]) -> list[str]:
     """Return one sentence per table (under raw) whose day before ``as_of`` is not loaded."""
     missing = warehouse.rows(

@@ -712,7 +712,8 @@ ROLLBACK = "rollback purchase_propensity --from 2026-03-02 --reason bad"
 REFUSED = {
     f"{PROMOTE} nonsense --from 2026-03-02 --reason better": "UnknownVersion: ops.model_version",
     ROLLBACK: "NothingToRollBackTo: purchase_propensity: no version to roll back to",
-    "run purchase_propensity --as-of 2026-03-02": "NothingToLearnFrom: purchase_propensity: no lab",
+    "run purchase_propensity --as-of 2026-03-02": "NotLoaded: purchase_propensity 2026-03-02: raw.",
+    "readout --as-of 2026-03-02": "NotLoaded: experiment_readout 2026-03-02: raw.feed_data 2026-03",
     "visualize purchase_propensity --as-of 2026-03-02 --out drawn": "NoLiveVersion: purchase_prop",
 }
 
