@@ -161,6 +161,16 @@ def test_making_databases_twice_changes_nothing(server):
     assert databases.create(server, NAMES) == []
 
 
+def test_who_only_reads_can_store_nothing(server):
+    with psycopg.connect(server.url("bi_reader", NAMES["warehouse"])) as reader:
+        reader.execute("set transaction read write")
+        for statement in ("select lo_create(0)", "select lo_from_bytea(0, 'x')"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+                reader.execute(statement)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+            reader.execute("create temporary table mine (n integer)")
+
+
 def test_a_database_that_is_not_ours_is_refused(server):
     admin(server, "create database {}", "stranger_test")
     try:

@@ -17,7 +17,8 @@ import airflow_home
 import pytest
 from fastapi.testclient import TestClient
 
-from jobs import evaluation, incidents
+from jobs import evaluation, incidents, ranking
+from jobs.feed_recommendation.evaluating import PRIMARY
 from jobs.local import processes
 from jobs.warehouse import rows
 
@@ -77,10 +78,16 @@ def shown(site: TestClient) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
-def publish(given, day: date, count: int = 10000, version: str = "pp-7") -> None:
+def publish(
+    given,
+    day: date,
+    table: str = "result.purchase_propensity",
+    count: int = 10000,
+    version: str = "pp-7",
+) -> None:
     given(
         "ops.publication",
-        table_name="result.purchase_propensity",
+        table_name=table,
         as_of=day,
         model_version=version,
         rows=count,
@@ -230,7 +237,7 @@ def test_the_live_model_stands_beside_its_baselines(site, connection, session, g
                 "ops.evaluation",
                 job="purchase_propensity",
                 as_of=AS_OF,
-                model_version="pp-7",
+                model_version="pp-7" if name == "catboost" else f"pp-7-{name}",
                 name=name,
                 stage="gate",
                 metric=metric,
@@ -247,10 +254,65 @@ def test_the_live_model_stands_beside_its_baselines(site, connection, session, g
     assert "base_rate 0.5000 0.490 to 0.510 0.0189" in text
 
 
+def test_the_newest_gate_is_shown_with_the_champion_that_went_on_serving(
+    site, connection, session, given
+):
+    publish(given, AS_OF)
+    measured = {"as_of": AS_OF, "stage": "gate", "rows": 10, "low": None, "high": None}
+    for as_of, name, version, area in (
+        (date(2026, 3, 1), "model", "pp-7", 0.81),
+        (AS_OF, "model", "pp-8", 0.82),
+        (AS_OF, "champion", "pp-7", 0.83),
+    ):
+        given(
+            "ops.evaluation",
+            **{**measured, "as_of": as_of},
+            job="purchase_propensity",
+            name=name,
+            model_version=version,
+            metric="roc_auc",
+            value=area,
+        )
+
+    text = shown(site)
+
+    assert "(gate of 2026-03-02)" in text
+    assert "champion serves 0.8300" in text
+    assert "model 0.8200" in text
+    assert "0.8100" not in text
+
+
+def test_both_arms_of_the_feed_have_their_figures(site, connection, session, given):
+    publish(given, AS_OF, "result.feed_recommendation", version="c-1, t-1")
+    for arm, version in (("control", "c-1"), ("test", "t-1")):
+        for metric, value in (("condensed_ndcg@10", 0.62), ("hitrate@5", 0.41)):
+            given(
+                "ops.evaluation",
+                job=f"feed_recommendation.{arm}",
+                as_of=AS_OF,
+                model_version=version,
+                name=arm,
+                stage="gate",
+                metric=metric,
+                value=value,
+                rows=900,
+            )
+
+    text = shown(site)
+
+    assert "control serves 0.6200" in text
+    assert "test serves 0.6200" in text
+    assert "NDCG@10 of viewed posts (decides) Hit rate@5" in text
+
+
 def test_every_metric_that_is_measured_has_its_column():
     from plugins.morning_page.page import METRICS
 
-    assert {name: not less for name, (_, less) in METRICS.items()} == evaluation.HIGHER_IS_BETTER
+    shown = {name: not less for name, (_, less) in METRICS.items()}
+    assert evaluation.HIGHER_IS_BETTER.items() <= shown.items()
+    assert set(shown) - set(evaluation.HIGHER_IS_BETTER) <= {
+        PRIMARY, *ranking.METRICS, *ranking.CATALOG_METRICS
+    }  # fmt: skip
 
 
 def test_days_that_another_run_would_change_are_named(site, connection, session, given):

@@ -184,6 +184,11 @@ def decide(
         serving = kept.load(engine, live)
         vectors = serving.encoder.embed(question.day.texts)
         lists_of[live] = evaluating.ask(question, serving, vectors, [serving.order])[serving.order]
+        beside_it = evaluating.summary(question, {"champion": lists_of[live]})
+        with engine.begin() as connection:
+            champion.record_evaluation(
+                connection, job, as_of, "gate", beside_it.assign(model_version=live)
+            )
     measured = {each: evaluating.figures(question, found) for each, found in lists_of.items()}
     scores = question.day.users[["user_id"]].reset_index(drop=True)
     scores = scores.assign(**{each: found[PRIMARY] for each, found in measured.items()})

@@ -2,8 +2,8 @@
 
 - Of any TOPIC_WINDOW posts in a row at most TOPIC_MOST have the same topic, as long as another
   candidate is left.
-- Of every FRESH_EVERY posts in a row, counted from the top, one is fresh, as long as there is one:
-  new posts are shown to somebody, or nobody would ever learn who likes them.
+- Of every FRESH_EVERY posts in a row, counted from the top, one is fresh, while one is left whose
+  topic allows it: new posts are shown to somebody, or nobody would ever learn who likes them.
 - Else by score; ties go to the post with the smaller id.
 """
 

@@ -91,6 +91,7 @@ def create(server: Server, names: Mapping[str, str] | None = None) -> list[str]:
             ) from error
     for kind, name in names.items():
         set_rights(server, kind, name)
+    deny_large_objects(server, names["warehouse"])
     return changed
 
 
@@ -261,6 +262,20 @@ def set_rights(server: Server, kind: str, name: str) -> None:
             run("grant usage on schema public to app_reader")
             run("grant select on all tables in schema public to app_reader")
             run("alter default privileges in schema public grant select on tables to app_reader")
+
+
+def deny_large_objects(server: Server, warehouse: str) -> None:
+    """Take from everybody the right to store large objects, which Postgres gives to everybody.
+
+    Who may only read could fill the disk by them. Only a superuser can take it.
+    """
+    with psycopg.connect(server.admin_url, dbname=warehouse, connect_timeout=10) as admin:
+        row = admin.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
+        if row and row[0]:
+            admin.execute(
+                "revoke execute on function lo_creat(integer), lo_create(oid), lo_put(oid, bigint,"
+                " bytea), lo_from_bytea(oid, bytea), lowrite(integer, bytea) from public"
+            )
 
 
 def connections(server: Server, names: Mapping[str, str] | None = None) -> dict[str, str]:

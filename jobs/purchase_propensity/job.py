@@ -306,6 +306,9 @@ def _decide(
     scored = _scores(engine, gate_rows, compared)
     if live and live not in compared:
         scored[live] = _as_served(engine, live, as_of, gate_rows)
+        measured = champion.measure(GATE, scored, {live: "champion"})
+        with engine.begin() as connection:
+            champion.record_evaluation(connection, JOB, as_of, "gate", measured)
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
     decision = champion.decide(engine, GATE, as_of, scored, trained, actor, retrained)
     champion.sync_alias(engine, JOB)

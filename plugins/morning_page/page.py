@@ -18,6 +18,10 @@ METRICS = {
     "brier": ("Brier", True),
     "ece": ("Calibration error", True),
     "lift": ("Top-decile lift", False),
+    "condensed_ndcg@10": ("NDCG@10 of viewed posts (decides)", False),
+    "ndcg@10": ("NDCG@10 of likes", False),
+    "hitrate@5": ("Hit rate@5", False),
+    "coverage@10": ("Coverage@10", False),
 }
 
 

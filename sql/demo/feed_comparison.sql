@@ -1,5 +1,5 @@
 -- Demo summary: lists of both arms beside single sources, on the next day's likes
--- Grain:         one row per arm or single source, the best first
+-- Grain:         one row per arm (tonight's model, and its champion), or single source, best first
 -- Inputs:        bi.model_quality
 -- Output:        name; condensed_ndcg_10 (of the posts that were viewed; it decides), hitrate_5,
 --                ndcg_10, map_10 and recall_10 with their 95 % intervals; coverage and novelty of
@@ -8,7 +8,9 @@
 -- Parameters:    none
 with newest as (
     select
-        name,
+        case
+            when name = 'champion' then split_part(job, '.', 2) || ', champion' else name
+        end as name,
         metric,
         value,
         ltrim(to_char(value, 'FM0.000'), '0')
@@ -17,14 +19,16 @@ with newest as (
             || '-' || ltrim(to_char(high, 'FM0.000'), '0'),
             ''
         ) as shown,
-        row_number() over (partition by name, metric order by job) as place
+        row_number() over (
+            partition by case when name = 'champion' then job else name end, metric order by job
+        ) as place
     from bi.model_quality
     where
         job like 'feed\_recommendation.%'
         and stage = 'gate'
         and name in (
             'control', 'test', 'popular_segment', 'popular_7d', 'popular_30d', 'popular_all',
-            'als', 'random'
+            'als', 'random', 'champion'
         )
         and as_of = (
             select max(other.as_of) from bi.model_quality as other

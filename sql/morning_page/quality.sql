@@ -1,20 +1,34 @@
 -- morning_page quality
--- Grain:         one row per result table, model or baseline and metric
--- Inputs:        ops.publication, ops.evaluation, ops.model_version
--- Output:        job, name, is_live (that one made the newest published day), metric, value, low,
---                high, rows, as_of (the run that measured)
--- Point in time: the newest measurement at the gate of the version that made the newest day
+-- Grain:         one row per model (job, or job and arm), name and metric
+-- Inputs:        ops.result_table, ops.publication, ops.evaluation
+-- Output:        job, name, is_live (made the newest published day), metric, value, low, high, rows,
+--                as_of (the run that measured)
+-- Point in time: the newest gate of each model: challenger, champion and baselines on the same rows
 -- Parameters:    none
-with newest as (
+with live as (
     select distinct on (result_table.job)
         result_table.job,
-        publication.model_version
+        -- A table of two arms names the version of each.
+        string_to_array(publication.model_version, ', ') as versions
     from ops.result_table
     inner join ops.publication on result_table.table_name = publication.table_name
     order by
         result_table.job asc,
         publication.as_of desc,
         publication.publication_id desc
+),
+
+newest as (
+    select
+        evaluation.job,
+        live.versions,
+        max(evaluation.as_of) as as_of
+    from live
+    inner join ops.evaluation on live.job = split_part(evaluation.job, '.', 1)
+    where evaluation.stage = 'gate'
+    group by
+        evaluation.job,
+        live.versions
 )
 
 select distinct on (evaluation.job, evaluation.name, evaluation.metric)
@@ -26,27 +40,15 @@ select distinct on (evaluation.job, evaluation.name, evaluation.metric)
     evaluation.high,
     evaluation.rows,
     evaluation.as_of,
-    coalesce(
-        evaluation.model_version = newest.model_version
-        and (evaluation.name = 'model' or evaluation.name = live.name),
-        false
-    ) as is_live
+    evaluation.model_version = any(newest.versions) as is_live
 from newest
-left join ops.model_version as live on newest.model_version = live.model_version
 inner join ops.evaluation
     on
         newest.job = evaluation.job
-        and (
-            newest.model_version = evaluation.model_version
-            -- Model and baselines of one training are versions of their own, in one MLflow run.
-            or evaluation.model_version in (
-                select beside.model_version from ops.model_version as beside
-                where beside.mlflow_run_id = live.mlflow_run_id
-            )
-        )
+        and newest.as_of = evaluation.as_of
 where evaluation.stage = 'gate'
 order by
     evaluation.job asc,
     evaluation.name asc,
     evaluation.metric asc,
-    evaluation.as_of desc
+    evaluation.evaluated_at desc
