@@ -9,7 +9,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from jobs import settings
@@ -87,6 +87,24 @@ def job_module(name: str) -> ModuleType:
     return importlib.import_module(f"jobs.{job}.job")
 
 
+def model_module(name: str) -> ModuleType:
+    """Return the module of the job that model ``name`` belongs to: a job's, or an arm's of one.
+
+    Raises:
+        typer.BadParameter: naming the models that the job has, if this is none of them.
+    """
+    module = job_module(name)
+    with warehouse().connect() as connection:
+        found = connection.execute(
+            text("select distinct job from ops.model_version where split_part(job, '.', 1) = :job"),
+            {"job": name.partition(".")[0]},
+        )
+        models = sorted(found.scalars())
+    if models and name not in models:
+        raise typer.BadParameter(f"no model {name}; there are: {', '.join(models)}")
+    return module
+
+
 @app.command()
 def extract(
     as_of: MaybeDay = None,
@@ -142,8 +160,6 @@ def absent(
     back: Annotated[bool, typer.Option(help="The table is there again.")] = False,
 ) -> None:
     """Declare that the owner does not have a source table, so that nothing waits for its rows."""
-    from sqlalchemy import text
-
     _tables([table])
     statement = (
         "delete from ops.absent_table where table_name = :table and :reason <> ''"
@@ -209,7 +225,7 @@ def promote(
     """Make a version live from a day on, and publish the affected days anew."""
     from jobs import champion
 
-    module = job_module(job)
+    module = model_module(job)
     change = champion.promote(
         warehouse(), job, model_version, first.date(), getpass.getuser(), reason
     )
@@ -226,7 +242,7 @@ def rollback(
     """Make the version before the live one live again, and publish the affected days anew."""
     from jobs import champion
 
-    module = job_module(job)
+    module = model_module(job)
     change = champion.rollback(warehouse(), job, first.date(), getpass.getuser(), reason)
     _follow(module, job, change, rescore)
 
@@ -304,8 +320,6 @@ def pages() -> None:
 @app.command()
 def status() -> None:
     """Show each result table: newest day, freshness, whether it is stale."""
-    from sqlalchemy import text
-
     with warehouse().connect() as connection:
         for row in connection.execute(text("select * from bi.status")).mappings():
             for name, value in row.items():

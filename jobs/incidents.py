@@ -228,9 +228,15 @@ def depends_line(failure: Failure, served: Sequence[dict[str, Any]] | None) -> s
         return f"unknown; it makes {', '.join(failure.makes) or 'nothing'}"
     day = str(failure.as_of or "new day")
     jobs = sorted({row["job"] for row in served if not row["made_here"]})
-    views = [row["table_name"].replace("result.", "bi.", 1) for row in served if row["made_here"]]
     lines = [f"{job} of {day} waits for it" for job in jobs]
-    lines += [f"readers of {view} see no {day} until it is mended" for view in views]
+    for row in served:
+        if row["made_here"]:
+            view = row["table_name"].replace("result.", "bi.", 1)
+            lines.append(
+                f"readers of {view} go on seeing {day} as it was published before"
+                if row["day_published"]
+                else f"readers of {view} see no {day} until it is mended"
+            )
     return "\n".join(lines) or "nothing that is published"
 
 

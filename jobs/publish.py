@@ -197,6 +197,43 @@ def publish(
     return Publication(count, checksum, written=True)
 
 
+def already_published(
+    warehouse: Engine, table: str, as_of: date, staged: Sequence[str], model_version: str
+) -> Publication | None:
+    """Return the day as it is published, if its staged parts are gone because it is; else None.
+
+    A publish that died after its commit, before anybody noted its success, is done when it is
+    tried again.
+
+    Raises:
+        StagedRowsLost: if a part is gone, and the day is not what that version made.
+    """
+    with warehouse.connect() as connection:
+        gone = [
+            part
+            for part in staged
+            if connection.execute(
+                text("select to_regclass(:part)"), {"part": f"staging.{part}"}
+            ).scalar()
+            is None
+        ]
+        if not gone:
+            return None
+        newest = rows(
+            connection,
+            "select rows, checksum, model_version from ops.publication"
+            " where table_name = :table and as_of = :as_of order by publication_id desc limit 1",
+            table=table,
+            as_of=as_of,
+        )
+    if not newest or newest[0]["model_version"] != model_version:
+        raise StagedRowsLost(
+            f"{table} {as_of}: staging.{gone[0]} is not there. Score the day first, then publish; "
+            "the newest published day goes on serving"
+        )
+    return Publication(newest[0]["rows"], newest[0]["checksum"], written=False)
+
+
 def partitions(connection: Connection, table: str) -> list[dict[str, Any]]:
     """Return name, first_day and end_day (not in it) of each partition of ``table``, in order."""
     return rows(connection, sql_file("publish/partitions.sql"), table_name=table)

@@ -97,6 +97,9 @@ def test_a_failed_rerun_of_a_published_day_says_that_the_day_is_out(warehouse, p
     incident = incidents.open_incident(warehouse, failure(as_of=date(2026, 3, 1)))
 
     assert incident.still_serves.endswith("; this day itself is published")
+    assert incident.depends == (
+        "readers of bi.purchase_propensity go on seeing 2026-03-01 as it was published before"
+    )
 
 
 def test_before_the_first_publication_readers_see_nothing(warehouse):

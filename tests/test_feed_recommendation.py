@@ -18,12 +18,12 @@ from jobs.feed_recommendation import (
     lists,
     model,
     periods,
-    reading,
     serving,
     training,
     two_tower,
 )
 from jobs.feed_recommendation.history import number
+from jobs.publish import StagedRowsLost
 from jobs.settings import BadSetting
 
 NIGHT = date(2026, 3, 1)
@@ -682,6 +682,22 @@ def test_no_question_shows_its_answer(feed):
     assert not {(user, post) for user, post in asked if (user, post) in kept}
 
 
-def test_reading_a_part_that_was_not_prepared_says_what_to_do(warehouse):
-    with pytest.raises(reading.NotPrepared, match="train step"):
-        serving.score(warehouse, NIGHT, {}, 0, 1)
+def test_score_and_publish_can_always_be_tried_again(feed):
+    job.run(feed, NIGHT)
+    first = published(feed)
+    [(made_by,)] = read(
+        feed, "select model_version from ops.publication where as_of = :day", day=NIGHT
+    )
+    versions = dict(zip(training.ARMS, made_by.split(", "), strict=True))
+
+    # The day is out: what scoring shares and the staged lists are gone.
+    assert serving.publish(feed, NIGHT, versions, 1) == USERS * PARTS
+    serving.score(feed, NIGHT, versions, 0, 1)
+    with feed.begin() as connection:
+        # What recovery does to a table that is not in the write-ahead log.
+        connection.execute(text(f"truncate staging.{serving.prepared(NIGHT)}"))
+    assert serving.publish(feed, NIGHT, versions, 1) == USERS * PARTS
+
+    pd.testing.assert_frame_equal(published(feed), first)
+    with pytest.raises(StagedRowsLost, match="Score the day first"):
+        serving.publish(feed, NIGHT + timedelta(days=1), versions, 1)

@@ -16,7 +16,13 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, text
 
-from jobs.publish import NothingToPublish, StagedRowsLost, publish, stage
+from jobs.publish import (
+    NothingToPublish,
+    StagedRowsLost,
+    already_published,
+    publish,
+    stage,
+)
 from jobs.settings import ROOT
 from jobs.warehouse import AlreadyRunning, engine, only_run
 
@@ -184,6 +190,22 @@ def test_a_staged_part_that_a_crash_emptied_is_never_published_as_a_smaller_day(
     assert read(warehouse, "select as_of, count(*) from bi.purchase_propensity group by 1") == [
         (DAY, 20)
     ]
+
+
+def test_a_publish_that_died_after_its_commit_is_done_when_tried_again(warehouse):
+    put(warehouse, DAY)
+    parts = ["purchase_propensity_20260301_0of1"]
+
+    done = already_published(warehouse, TABLE, DAY, parts, "v1")
+
+    assert done is not None
+    assert (done.rows, done.written) == (20, False)
+    with pytest.raises(StagedRowsLost, match=r"_0of1 is not there. Score the day first"):
+        already_published(warehouse, TABLE, DAY, parts, "v2")
+    with pytest.raises(StagedRowsLost, match="Score the day first"):
+        already_published(warehouse, TABLE, DAY + timedelta(days=1), parts, "v1")
+    stage(warehouse, TABLE, DAY, "0of1", SHAPE, [scores(20)])
+    assert already_published(warehouse, TABLE, DAY, [parts[0]], "v1") is None
 
 
 def test_nonsense_is_refused_by_the_table_itself(warehouse):

@@ -179,7 +179,7 @@ def rollback(engine: Engine, job: str, effective_as_of: date, actor: str, reason
             )
             raise NothingToRollBackTo(
                 f"{job}: no version to roll back to: {now}; python -m jobs versions {job} lists "
-                f"all, python -m jobs promote {job} VERSION makes one of them live"
+                f"all, python -m jobs promote {job} VERSION --from D --reason WHY makes one live"
             )
         return _move(connection, job, "rollback", lived[-2], effective_as_of, actor, reason)
 

@@ -100,9 +100,7 @@ def kept(engine: Engine, name: str) -> dict[str, NDArray[Any]]:
             query = sql.SQL("select arrays from {}").format(sql.Identifier("staging", name))
             found = ours.execute(query).fetchone()
     if found is None:
-        raise NotPrepared(
-            f"staging.{name} is not there or empty: run the day's train step again, then this"
-        )
+        raise NotPrepared(f"staging.{name} is not there or empty")
     with np.load(io.BytesIO(found[0])) as arrays:
         return dict(arrays)
 

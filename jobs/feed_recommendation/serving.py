@@ -19,9 +19,9 @@ from jobs.feed_recommendation.arms import require_rows
 from jobs.feed_recommendation.context import Context
 from jobs.feed_recommendation.seen import Snapshot
 from jobs.feed_recommendation.training import JOB
+from jobs.publish import already_published, stage
 from jobs.publish import publish as publish_day
-from jobs.publish import stage
-from jobs.warehouse import named_failures
+from jobs.warehouse import named_failures, only_run
 
 TABLE = "result.feed_recommendation"
 EXPERIMENT = "feed"
@@ -86,7 +86,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
     """Make the lists of one hash range of the users into its staging table; return their number.
 
     Raises:
-        NotPrepared: if `train` has not run.
+        AlreadyRunning: if another part is just making what the parts share, which is gone.
         WarehouseFull, WarehouseUnreachable: what was staged is undone.
     """
     made = 0
@@ -109,7 +109,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
                     yield _as_rows(found, ranked, rows, arms[mine[block]], first, versions[arm])
 
     with named_failures(engine, f"score {JOB} {as_of}"):
-        packed = reading.kept(engine, prepared(as_of))
+        packed = _shared(engine, as_of, versions)
         found = context.unpack(
             {name: value for name, value in packed.items() if not name.startswith("vectors.")}
         )
@@ -136,10 +136,13 @@ def publish(engine: Engine, as_of: date, versions: Versions, shards: int) -> int
     from jobs.feed_recommendation import expectations
 
     staged = [f"{JOB}_{as_of:%Y%m%d}_{_part(shard, shards)}" for shard in range(shards)]
+    made_by = ", ".join(versions.values())
+    if done := already_published(engine, TABLE, as_of, staged, made_by):
+        return done.rows
     suite = expectations.lists(training.ARMS, day_parts())
     for name in staged:
         validate(engine, "staging", name, suite, TABLE, as_of, ("user_id", "day_part"))
-    packed = reading.kept(engine, prepared(as_of))
+    packed = _shared(engine, as_of, versions)
     found = context.unpack(
         {name: value for name, value in packed.items() if not name.startswith("vectors.")}
     )
@@ -154,7 +157,7 @@ def publish(engine: Engine, as_of: date, versions: Versions, shards: int) -> int
         as_of,
         staged,
         "feed_recommendation/publish.sql",
-        ", ".join(versions.values()),
+        made_by,
         mlflow_run_id=", ".join(dict.fromkeys(filter(None, runs))) or None,
         alongside={
             "feed_recommendation/popular.sql": {
@@ -165,6 +168,16 @@ def publish(engine: Engine, as_of: date, versions: Versions, shards: int) -> int
     )
     reading.drop(engine, prepared(as_of))
     return published.rows
+
+
+def _shared(engine: Engine, as_of: date, versions: Versions) -> dict[str, NDArray[Any]]:
+    """Return what `prepare` kept; made anew where it is gone: by a crash, or the day is out."""
+    try:
+        return reading.kept(engine, prepared(as_of))
+    except reading.NotPrepared:
+        with only_run(engine, f"prepare {JOB}", as_of):
+            prepare(engine, as_of, versions)
+        return reading.kept(engine, prepared(as_of))
 
 
 def _as_rows(

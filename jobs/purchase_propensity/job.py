@@ -13,8 +13,8 @@ from jobs import champion, pictures
 from jobs.calibration import Calibration, NothingToLearnFrom
 from jobs.champion import Gate, Version
 from jobs.checks import validate
+from jobs.publish import already_published, stage
 from jobs.publish import publish as publish_day
-from jobs.publish import stage
 from jobs.purchase_propensity import baselines, explanation, labels, model, training
 from jobs.warehouse import (
     airflow_run_id,
@@ -152,6 +152,8 @@ def publish(engine: Engine, as_of: date, model_version: str, shards: int) -> int
     from jobs.purchase_propensity.expectations import SCORES
 
     staged = [f"{JOB}_{as_of:%Y%m%d}_{_part(shard, shards)}" for shard in range(shards)]
+    if done := already_published(engine, TABLE, as_of, staged, model_version):
+        return done.rows
     for name in staged:
         validate(engine, "staging", name, SCORES, TABLE, as_of, ("client_id",))
     with engine.connect() as connection:
