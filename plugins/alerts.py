@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEBHOOK_SECONDS = 10
-DIED = "no error was recorded: the task's process died, or could not reach us; see its log"
+DIED = (
+    "no error was recorded: the task's process was killed (by somebody, or for lack of memory), or "
+    "could not reach us; its log says which"
+)
 Notifier = Callable[["Incident", str], None]
 
 
