@@ -203,10 +203,17 @@ def already_published(
     """Return the day as it is published, if its staged parts are gone because it is; else None.
 
     A publish that died after its commit, before anybody noted its success, is done when it is
-    tried again.
+    tried again: the commit that announced the day dropped all parts.
+
+    Args:
+        warehouse: the warehouse.
+        table: result table, with its schema.
+        as_of: day to publish.
+        staged: staging tables of the day's parts.
+        model_version: version that made the rows.
 
     Raises:
-        StagedRowsLost: if a part is gone, and the day is not what that version made.
+        StagedRowsLost: if some parts are gone, or all and the day is not what that version made.
     """
     with warehouse.connect() as connection:
         gone = [
@@ -226,7 +233,7 @@ def already_published(
             table=table,
             as_of=as_of,
         )
-    if not newest or newest[0]["model_version"] != model_version:
+    if len(gone) < len(staged) or not newest or newest[0]["model_version"] != model_version:
         raise StagedRowsLost(
             f"{table} {as_of}: staging.{gone[0]} is not there. Score the day first, then publish; "
             "the newest published day goes on serving"

@@ -731,6 +731,29 @@ def test_a_command_that_cannot_be_done_says_why_in_one_line(warehouse, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("model", ["feed_recommendation", "feed_recommendation.tset"])
+def test_a_model_that_is_none_is_refused_with_the_names_of_those_there_are(warehouse, model):
+    with warehouse.begin() as connection:
+        for arm in ("control", "test"):
+            connection.execute(
+                text(
+                    "insert into ops.model_version (model_version, job, as_of, kind, name)"
+                    " values (:version, :job, '2026-03-02', 'model', 'catboost')"
+                ),
+                {"version": f"{arm}-1", "job": f"feed_recommendation.{arm}"},
+            )
+
+    said = typed(
+        f"rollback {model} --from 2026-03-02 --reason bad",
+        AIRFLOW_CONN_WAREHOUSE=adbc_uri(warehouse),
+    )
+
+    assert said.returncode == 2
+    words = " ".join(re.sub(r"[^\w.,:-]", " ", said.stderr).split())
+    assert f"no model {model} there are: " in words.replace(";", "")
+    assert "feed_recommendation.control, feed_recommendation.test" in words
+
+
 @pytest.mark.parametrize("line", [" 00002 19970112  1", " 00002 19970112  0  12.00"])
 def test_a_broken_line_of_a_file_is_named_and_nothing_is_loaded(
     app, as_role, warehouse, tmp_path, line

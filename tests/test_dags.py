@@ -192,6 +192,7 @@ def test_an_ordinary_night_trains_scores_publishes_and_looks_back(bag, model, no
     ]
     assert done.state == "success"
     assert done.tasks["rescore"] == "skipped"
+    assert done.tasks["pages"] == "success"
 
 
 def test_shards_score_apart_and_are_published_as_one_day(bag, model, notes, day_loaded):

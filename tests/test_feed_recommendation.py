@@ -447,6 +447,13 @@ def test_an_arm_is_rolled_back_alone(feed):
     first = set(published(feed).query("arm == 'test'")["version"])
     job.run(feed, NIGHT, retrain=True)
     second = f"feed_recommendation.test-{NIGHT}-2"
+    beside = read(
+        feed,
+        "select distinct model_version from bi.model_quality where stage = 'gate'"
+        " and job = 'feed_recommendation.test' and name = 'champion'"
+        " and metric = 'condensed_ndcg@10' and value > 0",
+    )
+    assert {version for (version,) in beside} == first
     champion.promote(feed, "feed_recommendation.test", second, NIGHT, "ann", "try it")
 
     change_made = champion.rollback(feed, "feed_recommendation.test", NIGHT, "ann", "worse")

@@ -10,6 +10,7 @@ import threading
 import time
 from datetime import date, timedelta
 
+import adbc_driver_manager
 import numpy as np
 import psycopg
 import pyarrow as pa
@@ -192,6 +193,20 @@ def test_a_staged_part_that_a_crash_emptied_is_never_published_as_a_smaller_day(
     ]
 
 
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_no_part_is_staged_if_a_block_can_not_be_written(warehouse, broken):
+    blocks = [scores(20), scores(20), scores(20)]
+    text_for_a_number = pa.array(["x"] * 20)
+    blocks[broken] = blocks[broken].set_column(0, "client_id", text_for_a_number)
+
+    with pytest.raises(adbc_driver_manager.Error):
+        stage(warehouse, TABLE, DAY, "0of1", SHAPE, blocks)
+
+    assert read(warehouse, "select to_regclass('staging.purchase_propensity_20260301_0of1')") == [
+        (None,)
+    ]
+
+
 def test_a_publish_that_died_after_its_commit_is_done_when_tried_again(warehouse):
     put(warehouse, DAY)
     parts = ["purchase_propensity_20260301_0of1"]
@@ -200,6 +215,10 @@ def test_a_publish_that_died_after_its_commit_is_done_when_tried_again(warehouse
 
     assert done is not None
     assert (done.rows, done.written) == (20, False)
+    stage(warehouse, TABLE, DAY, "1of2", SHAPE, [scores(20)])
+    halves = [parts[0].replace("0of1", half) for half in ("0of2", "1of2")]
+    with pytest.raises(StagedRowsLost, match=r"_0of2 is not there. Score the day first"):
+        already_published(warehouse, TABLE, DAY, halves, "v1")
     with pytest.raises(StagedRowsLost, match=r"_0of1 is not there. Score the day first"):
         already_published(warehouse, TABLE, DAY, parts, "v2")
     with pytest.raises(StagedRowsLost, match="Score the day first"):

@@ -198,6 +198,16 @@ def test_a_rollback_rescores_the_day_it_concerns(shop):
     later = NIGHT + timedelta(days=8)
     job.run(shop, later)
     version = "purchase_propensity-2026-03-09-1"
+    compared = read(
+        shop,
+        "select name, model_version, count(*) > 4 from bi.model_quality"
+        " where as_of = :later and name in ('model', 'champion') group by 1, 2 order by 1",
+        later=later,
+    )
+    assert compared == [
+        ("champion", "purchase_propensity-2026-03-01-1", True),
+        ("model", version, True),
+    ]
     champion.promote(shop, job.JOB, version, later, "test", "for the rollback")
     job.run(shop, later, model_version=version)
 

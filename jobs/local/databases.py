@@ -91,7 +91,8 @@ def create(server: Server, names: Mapping[str, str] | None = None) -> list[str]:
             ) from error
     for kind, name in names.items():
         set_rights(server, kind, name)
-    deny_large_objects(server, names["warehouse"])
+        if kind == "warehouse":
+            deny_large_objects(server, name)
     return changed
 
 
