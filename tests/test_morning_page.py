@@ -261,6 +261,7 @@ def test_the_newest_gate_is_shown_with_the_champion_that_went_on_serving(
     measured = {"as_of": AS_OF, "stage": "gate", "rows": 10, "low": None, "high": None}
     for as_of, name, version, area in (
         (date(2026, 3, 1), "model", "pp-7", 0.81),
+        (date(2026, 3, 1), "retired", "pp-7-retired", 0.71),
         (AS_OF, "model", "pp-8", 0.82),
         (AS_OF, "champion", "pp-7", 0.83),
     ):
@@ -280,6 +281,7 @@ def test_the_newest_gate_is_shown_with_the_champion_that_went_on_serving(
     assert "champion serves 0.8300" in text
     assert "model 0.8200" in text
     assert "0.8100" not in text
+    assert "retired" not in text
 
 
 def test_both_arms_of_the_feed_have_their_figures(site, connection, session, given):

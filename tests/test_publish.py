@@ -144,14 +144,16 @@ def test_equal_rows_are_not_written_again(warehouse):
 
 def test_a_load_while_a_day_is_scored_asks_for_another_run_of_it(warehouse, given):
     staged = stage(warehouse, TABLE, DAY, "0of1", SHAPE, [scores(20)])
-    given(
-        "ops.load", table_name="apparel_purchases", event_day=DAY - timedelta(days=1), as_of=DAY,
-        mode="reload", rows_read=1, rows_loaded=1, duplicates=0, quarantined=0, checksum=1,
-    )  # fmt: skip
-    to_rescore = "select to_rescore from bi.stale_days"
+    for days, loaded in ((1, 2), (2, 3)):
+        given(
+            "ops.load", table_name="apparel_purchases", event_day=DAY - timedelta(days=days),
+            as_of=DAY, mode="reload", rows_read=loaded, rows_loaded=loaded, duplicates=0,
+            quarantined=0, checksum=1,
+        )  # fmt: skip
+    to_rescore = "select changed_rows, to_rescore from bi.stale_days"
 
     publish(warehouse, TABLE, DAY, [staged], SELECT, "v1")
-    assert read(warehouse, to_rescore) == [(True,)]
+    assert read(warehouse, to_rescore) == [(5, True)]
 
     assert not put(warehouse).written
     assert read(warehouse, to_rescore) == []
