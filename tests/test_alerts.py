@@ -492,7 +492,7 @@ def test_a_killed_task_opens_an_incident_when_its_run_fails(warehouse, context):
     assert set(found) == {"train", "score[1]"}
     assert found["train"]["log_url"] == LOG
     assert found["score[1]"]["log_url"].endswith("/runs/r/tasks/score/mapped/1")
-    assert "process died" in found["score[1]"]["error"]
+    assert found["score[1]"]["error"] == alerts.DIED
 
 
 def test_a_task_that_spoke_for_itself_is_not_told_twice(warehouse, context, caplog):

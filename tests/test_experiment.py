@@ -818,6 +818,7 @@ def test_the_dag_makes_days_waits_for_the_feed_and_publishes(warehouse, given, m
         "make_days": "success",
         "day_loaded": "success",
         "read_out": "success",
+        "pages": "success",
     }
     assert [row[:3] for row in published(warehouse)] == [
         ("result.experiment_daily", NIGHT, 2),
