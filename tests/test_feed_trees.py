@@ -76,7 +76,8 @@ def asked(ranker: CatBoostClassifier, tables: dict[str, np.ndarray]) -> np.ndarr
             tables["pair"],
         ),
         trees.answers(found, "user_moment", tables["user_moment"]),
-        tables["topic"][post],
+        post,
+        tables["topic"],
         topics.reshape(24, TOPICS, -1),
         tables["hour"].astype(np.int64),
     )

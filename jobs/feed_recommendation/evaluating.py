@@ -138,9 +138,7 @@ def ask(
             top[order].append(model.arranged(day.context, table, score, order, 10).post)
             if question.viewed is not None:
                 theirs = np.where(_viewed(question, block, post), post, -1)
-                columns = lists.by_score(score, theirs, 10)
-                found = np.take_along_axis(theirs, np.maximum(columns, 0).astype(np.int64), 1)
-                viewed[order].append(np.where(columns >= 0, found, -1))
+                viewed[order].append(lists.by_score(score, theirs, table.found.rank, 10).post)
     empty = np.zeros((0, 10), np.int32)
     return {
         order: Answer(

@@ -7,6 +7,7 @@
 - Else by score; ties go to the post with the smaller id.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,86 +19,125 @@ TOPIC_WINDOW, TOPIC_MOST = 10, 4
 FRESH_EVERY = 10
 
 
+@dataclass(frozen=True)
+class Lists:
+    """Final lists: users by depth.
+
+    Attributes:
+        post: places of posts in the context; -1 where a list is shorter.
+        score: what the list was ordered by before topics were spread; 0 where it is shorter.
+        source: codes of result.feed_source, of the source that ranked the post best; 0 where the
+            list is shorter.
+    """
+
+    post: NDArray[np.int32]
+    score: NDArray[np.float32]
+    source: NDArray[np.int16]
+
+
 def arrange(
     scores: NDArray[np.float32],
     post: NDArray[np.int32],
+    rank: NDArray[np.uint8],
     topic: NDArray[np.int32],
     fresh: NDArray[np.bool_],
     depth: int = DEPTH,
-) -> NDArray[np.int16]:
-    """Return, for each user, the columns of the candidates in the order of the final list.
+) -> Lists:
+    """Return the final lists.
 
     Args:
         scores: users by candidates.
         post: users by candidates, places of posts in order of their ids; -1 where there is none.
+        rank: users by candidates by sources: the rank, from 1, that a source gave; 0 for none.
         topic: topic of each post.
         fresh: whether each post is fresh.
         depth: length of the lists.
-
-    Returns:
-        Users by ``depth``; -1 where a list is shorter.
     """
-    return np.asarray(_arrange(scores, post, topic, fresh, depth))
+    topics = int(topic.max(initial=-1)) + 1
+    scores = np.ascontiguousarray(scores, np.float32)
+    return Lists(*_arrange(scores, post, rank, topic, fresh, topics, depth))
 
 
 def by_score(
-    scores: NDArray[np.float32], post: NDArray[np.int32], depth: int = DEPTH
-) -> NDArray[np.int16]:
+    scores: NDArray[np.float32],
+    post: NDArray[np.int32],
+    rank: NDArray[np.uint8],
+    depth: int = DEPTH,
+) -> Lists:
     """Return the same as `arrange` in the order of the scores alone, without its rules."""
     every = np.arange(post.max(initial=-1) + 1, dtype=np.int32)  # each post a topic of its own
-    return arrange(scores, post, every, np.zeros(len(every), np.bool_), depth)
+    return arrange(scores, post, rank, every, np.zeros(len(every), np.bool_), depth)
+
+
+@njit(cache=True)
+def _best_first(scores: Any, post: Any) -> Any:
+    """Return the columns of one user's candidates, best first, ties by post."""
+    bits = scores.view(np.uint32)
+    keys = np.empty(len(post), np.uint64)
+    count = 0
+    for column in range(len(post)):
+        if post[column] >= 0:
+            # A float's bits, but the sign, grow with its size: sorting whole numbers is faster.
+            it = bits[column]
+            falling = it if it >> np.uint32(31) else it ^ np.uint32(0x7FFFFFFF)
+            keys[count] = (np.uint64(falling) << np.uint64(32)) | np.uint64(column)
+            count += 1
+    keys = np.sort(keys[:count])
+    order = np.empty(count, np.int32)
+    for place in range(count):
+        column = np.int32(keys[place] & np.uint64(0xFFFFFFFF))
+        score, it, before = scores[column], post[column], place - 1
+        while before >= 0 and scores[order[before]] == score and post[order[before]] > it:
+            order[before + 1] = order[before]
+            before -= 1
+        order[before + 1] = column
+    return order
 
 
 @njit(cache=True, parallel=True)
-def _arrange(scores: Any, post: Any, topic: Any, fresh: Any, depth: int) -> Any:
-    users, size = post.shape
-    out = np.full((users, depth), -1, np.int16)
+def _arrange(
+    scores: Any, post: Any, rank: Any, topic: Any, fresh: Any, topics: int, depth: int
+) -> Any:
+    users = len(post)
+    posts = np.full((users, depth), -1, np.int32)
+    score = np.zeros((users, depth), np.float32)
+    sources = np.zeros((users, depth), np.int16)
     for user in prange(users):
-        count = 0
-        best = np.argsort(-scores[user])
-        for place in range(1, size):  # ties go to the smaller id: few, so they are put right after
-            column, before = best[place], place - 1
-            score, it = scores[user, column], post[user, column]
-            while before >= 0 and (
-                scores[user, best[before]] == score and post[user, best[before]] > it
-            ):
-                best[before + 1] = best[before]
-                before -= 1
-            best[before + 1] = column
-        order = np.empty(size, np.int16)
-        for column in best:
-            if post[user, column] >= 0:
-                order[count] = column
-                count += 1
+        order = _best_first(scores[user], post[user])
+        count = len(order)
         used = np.zeros(count, np.bool_)
-        first = 0
+        shown = np.zeros(topics, np.int32)  # of each topic, among the posts of the window
+        first, last_fresh = 0, -1
         for position in range(min(depth, count)):
             while used[first]:
                 first += 1
-            window = max(0, position - TOPIC_WINDOW + 1)
-            wants_fresh = position % FRESH_EVERY == FRESH_EVERY - 1
-            for place in range(position - FRESH_EVERY + 1, position):
-                if wants_fresh and fresh[post[user, out[user, place]]]:
-                    wants_fresh = False
             chosen = -1
-            for attempt in range(2):
-                if attempt == 0 and not wants_fresh:
-                    continue
+            if position % FRESH_EVERY == FRESH_EVERY - 1 and last_fresh <= position - FRESH_EVERY:
                 for place in range(first, count):
-                    candidate = post[user, order[place]]
-                    if used[place] or (attempt == 0 and not fresh[candidate]):
-                        continue
-                    same = 0
-                    for before in range(window, position):
-                        if topic[post[user, out[user, before]]] == topic[candidate]:
-                            same += 1
-                    if same < TOPIC_MOST:
+                    it = post[user, order[place]]
+                    if fresh[it] and not used[place] and shown[topic[it]] < TOPIC_MOST:
                         chosen = place
                         break
-                if chosen >= 0:
-                    break
+            if chosen < 0:
+                for place in range(first, count):
+                    it = post[user, order[place]]
+                    if not used[place] and shown[topic[it]] < TOPIC_MOST:
+                        chosen = place
+                        break
             if chosen < 0:
                 chosen = first
             used[chosen] = True
-            out[user, position] = order[chosen]
-    return out
+            column = order[chosen]
+            it = post[user, column]
+            if fresh[it]:
+                last_fresh = position
+            shown[topic[it]] += 1
+            if position >= TOPIC_WINDOW - 1:
+                shown[topic[posts[user, position - TOPIC_WINDOW + 1]]] -= 1
+            posts[user, position], score[user, position] = it, scores[user, column]
+            best = 0
+            for source in range(rank.shape[2]):
+                given = rank[user, column, source]
+                if given > 0 and (best == 0 or given < best):
+                    best, sources[user, position] = given, source + 1
+    return posts, score, sources

@@ -26,6 +26,7 @@ from jobs.feed_recommendation.context import FRESH_DAYS, Context
 from jobs.feed_recommendation.encoders import Encoder
 from jobs.feed_recommendation.features import Profiles
 from jobs.feed_recommendation.history import LIKE, History
+from jobs.feed_recommendation.lists import Lists
 from jobs.feed_recommendation.tfidf import Tfidf
 from jobs.feed_recommendation.trees import Answers, Trees
 
@@ -87,21 +88,6 @@ class Table:
     posts: Matrix
     pairs: Matrix
     answers: Answers | None
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Final lists: users by `lists.DEPTH`.
-
-    Attributes:
-        post: places of posts in the context; -1 where a list is shorter.
-        score: what the list was ordered by before topics were spread.
-        source: codes of result.feed_source; 0 where the list is shorter.
-    """
-
-    post: NDArray[np.int32]
-    score: Matrix
-    source: NDArray[np.int16]
 
 
 def text_table(fitted: Fitted, vectors: Matrix) -> Matrix:
@@ -245,13 +231,13 @@ def scores(
     hours: NDArray[np.int64],
     order: str,
 ) -> Matrix:
-    """Return users by candidates: what puts them into an order; arguments as for `rank`."""
-    post = table.found.post
+    """Return users by candidates: what puts them into an order; arguments as for `rank`.
+
+    Of no candidate, any number.
+    """
     if order != MODEL:
         return _source_order(table.found, context, users, order)
-    score = chances(fitted, context, table, hours)
-    score[post < 0] = -np.inf
-    return score
+    return chances(fitted, context, table, hours)
 
 
 def arranged(context: Context, table: Table, score: Matrix, order: str, depth: int) -> Lists:
@@ -261,18 +247,8 @@ def arranged(context: Context, table: Table, score: Matrix, order: str, depth: i
         post = np.where(table.found.rank.any(axis=2), post, -1)
     if order == MODEL:
         fresh = context.age_days < FRESH_DAYS
-        columns = lists.arrange(score, post, context.topic, fresh, depth)
-    else:
-        columns = lists.by_score(score, post, depth)
-    at = np.arange(len(post))[:, None]
-    there = columns >= 0
-    ranks = table.found.rank[at, columns].astype(np.int16)
-    ranks[ranks == 0] = 1000
-    return Lists(
-        post=np.where(there, post[at, columns], -1),
-        score=np.where(there, score[at, columns], 0).astype(np.float32),
-        source=np.where(there, ranks.argmin(axis=2) + 1, 0).astype(np.int16),
-    )
+        return lists.arrange(score, post, table.found.rank, context.topic, fresh, depth)
+    return lists.by_score(score, post, table.found.rank, depth)
 
 
 def chances(fitted: Fitted, context: Context, table: Table, hours: NDArray[np.int64]) -> Matrix:
@@ -290,7 +266,8 @@ def chances(fitted: Fitted, context: Context, table: Table, hours: NDArray[np.in
         fitted.trees,
         table.answers,
         trees.answers(fitted.trees, "user_moment", by_user),
-        context.topic[np.maximum(table.found.post, 0)],
+        table.found.post,
+        context.topic,
         of_topics.reshape(*by_topic.shape[:2], -1),
         hours,
     )

@@ -182,7 +182,7 @@ def _shared(engine: Engine, as_of: date, versions: Versions) -> dict[str, NDArra
 
 def _as_rows(
     found: Context,
-    ranked: model.Lists,
+    ranked: lists.Lists,
     users: pd.DataFrame,
     arms: NDArray[Any],
     first_hour: int,

@@ -140,17 +140,19 @@ def chances(
     trees: Trees,
     of_candidates: Answers,
     of_users: Answers,
+    post: NDArray[np.int32],
     topic: NDArray[np.int32],
     of_topics: Answers,
     hour: NDArray[np.int64],
 ) -> Matrix:
-    """Return the chance of a like, users by columns.
+    """Return the chance of a like, users by columns; of no candidate, any number.
 
     Args:
         trees: the ranker.
         of_candidates: what the function of that name returned.
         of_users: answers about each user's moment.
-        topic: users by columns, the topic of the candidate.
+        post: users by columns, places of posts; -1 where there is none.
+        topic: of each post.
         of_topics: answers about each topic's moment, hours by topics by trees.
         hour: each user's.
     """
@@ -158,6 +160,7 @@ def chances(
         _chances(
             of_candidates,
             of_users,
+            post,
             topic,
             np.ascontiguousarray(of_topics.transpose(0, 2, 1)),
             hour,
@@ -221,6 +224,7 @@ def _of_candidates(
 def _chances(
     of_candidates: Any,
     of_users: Any,
+    post: Any,
     topic: Any,
     of_topics: Any,
     hour: Any,
@@ -235,12 +239,15 @@ def _chances(
     out = np.empty((users, columns), np.float32)
     for user in prange(users):
         total = np.zeros(columns)
+        about = np.empty(columns, np.int32)
+        for candidate in range(columns):
+            about[candidate] = topic[max(post[user, candidate], 0)]
         for at in range(trees):
             ours, leaf, mine = of_candidates[user, at], leaves[at], of_users[user, at]
             if asks_topic[at]:
                 topics = of_topics[hour[user], at]
                 for candidate in range(columns):
-                    number = ours[candidate] | mine | topics[topic[user, candidate]]
+                    number = ours[candidate] | mine | topics[about[candidate]]
                     total[candidate] += leaf[number]
             else:
                 for candidate in range(columns):
