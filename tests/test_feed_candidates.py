@@ -70,7 +70,7 @@ def test_added_posts_stand_behind_the_candidates_once_and_change_none(plain, add
 @pytest.mark.parametrize("order", [model.MODEL, SOURCES[0]])
 def test_an_added_post_is_in_no_list_however_good_its_score(plain, added, order):
     found = proposed(added)
-    table = model.Table(found, profiles=None, posts=None, pairs=None, answers=None)
+    table = model.Table(found, profiles=None, posts=None, pairs=None, asked=None)
     context = SimpleNamespace(topic=np.zeros(POSTS, np.int32), age_days=np.full(POSTS, 9.0))
     score = np.where(found.post >= 0, found.post, -np.inf).astype(np.float32)  # the added are best
 

@@ -71,27 +71,42 @@ def by_score(
 
 @njit(cache=True)
 def _best_first(scores: Any, post: Any) -> Any:
-    """Return the columns of one user's candidates, best first, ties by post."""
-    bits = scores.view(np.uint32)
-    keys = np.empty(len(post), np.uint64)
+    """Return the columns of one user's candidates, best first, ties by post.
+
+    Sorted digit by digit, which takes less than half of the time of numpy's sort.
+    """
+    bits, size = scores.view(np.uint32), len(post)
+    keys, order = np.empty(size, np.uint32), np.empty(size, np.int32)
+    other_keys, other = np.empty(size, np.uint32), np.empty(size, np.int32)
+    starts = np.zeros((4, 256), np.int32)
     count = 0
-    for column in range(len(post)):
+    for column in range(size):
         if post[column] >= 0:
-            # A float's bits, but the sign, grow with its size: sorting whole numbers is faster.
+            # A float's bits, but the sign, grow with its size.
             it = bits[column]
             falling = it if it >> np.uint32(31) else it ^ np.uint32(0x7FFFFFFF)
-            keys[count] = (np.uint64(falling) << np.uint64(32)) | np.uint64(column)
+            keys[count], order[count] = falling, column
+            for digit in range(4):
+                starts[digit, (falling >> np.uint32(8 * digit)) & np.uint32(255)] += 1
             count += 1
-    keys = np.sort(keys[:count])
-    order = np.empty(count, np.int32)
-    for place in range(count):
-        column = np.int32(keys[place] & np.uint64(0xFFFFFFFF))
-        score, it, before = scores[column], post[column], place - 1
+    for digit in range(4):
+        start = 0
+        for value in range(256):
+            start, starts[digit, value] = start + starts[digit, value], start
+        for place in range(count):
+            value = (keys[place] >> np.uint32(8 * digit)) & np.uint32(255)
+            to = starts[digit, value]
+            starts[digit, value] = to + 1
+            other_keys[to], other[to] = keys[place], order[place]
+        keys, other_keys, order, other = other_keys, keys, other, order
+    for place in range(1, count):
+        column, before = order[place], place - 1
+        score, it = scores[column], post[column]
         while before >= 0 and scores[order[before]] == score and post[order[before]] > it:
             order[before + 1] = order[before]
             before -= 1
         order[before + 1] = column
-    return order
+    return order[:count]
 
 
 @njit(cache=True, parallel=True)

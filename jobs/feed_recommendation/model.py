@@ -28,7 +28,7 @@ from jobs.feed_recommendation.features import Profiles
 from jobs.feed_recommendation.history import LIKE, History
 from jobs.feed_recommendation.lists import Lists
 from jobs.feed_recommendation.tfidf import Tfidf
-from jobs.feed_recommendation.trees import Answers, Trees
+from jobs.feed_recommendation.trees import Asked, Trees
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
@@ -79,15 +79,15 @@ class Table:
         profiles: of the users.
         posts: features of all posts, posts by the columns of the table 'post'.
         pairs: as `features.pair_features` returns them.
-        answers: what the ranker's trees were answered so far, as `trees.of_candidates` returns it;
-            None where there is no ranker yet.
+        asked: what the ranker's trees say so far, as `trees.of_candidates` returns it; None where
+            there is no ranker yet.
     """
 
     found: Candidates
     profiles: Profiles
     posts: Matrix
     pairs: Matrix
-    answers: Answers | None
+    asked: Asked | None
 
 
 def text_table(fitted: Fitted, vectors: Matrix) -> Matrix:
@@ -191,11 +191,11 @@ def prepare(
             found.rank,
             (found.als, found.neighbours, found.content),
         )
-        answers = None
+        asked = None
         if of_posts is not None:
             of_users = trees.answers(fitted.trees, "user", profiles.user)
-            answers = trees.of_candidates(fitted.trees, found.post, of_users, of_posts, pairs)
-        yield block, Table(found, profiles, posts, pairs, answers)
+            asked = trees.of_candidates(fitted.trees, found.post, of_users, of_posts, pairs)
+        yield block, Table(found, profiles, posts, pairs, asked)
 
 
 def rank(
@@ -257,14 +257,14 @@ def chances(fitted: Fitted, context: Context, table: Table, hours: NDArray[np.in
     Raises:
         ValueError: if the table was prepared without a ranker.
     """
-    if table.answers is None:
+    if table.asked is None:
         raise ValueError("these candidates were prepared without a ranker")
     by_user = features.user_moment(table.profiles, context, hours)
     by_topic = features.topic_moment(context)
     of_topics = trees.answers(fitted.trees, "topic_moment", by_topic.reshape(-1, by_topic.shape[2]))
     return trees.chances(
         fitted.trees,
-        table.answers,
+        table.asked,
         trees.answers(fitted.trees, "user_moment", by_user),
         table.found.post,
         context.topic,

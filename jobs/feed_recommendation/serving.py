@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from jobs import champion, settings
+from jobs.binary_copy import Field
 from jobs.checks import validate
 from jobs.experiment import split
 from jobs.feed_recommendation import context, kept, lists, model, reading, seen, training
@@ -19,7 +19,7 @@ from jobs.feed_recommendation.arms import require_rows
 from jobs.feed_recommendation.context import Context
 from jobs.feed_recommendation.seen import Snapshot
 from jobs.feed_recommendation.training import JOB
-from jobs.publish import already_published, stage
+from jobs.publish import already_published, stage_fields
 from jobs.publish import publish as publish_day
 from jobs.warehouse import named_failures, only_run
 
@@ -29,17 +29,6 @@ NO_ARM = "none"
 SHAPE = (
     "user_id bigint, day_part smallint, arm text, model_version text, post_ids bigint[],"
     " scores real[], sources smallint[]"
-)
-STAGED = pa.schema(
-    [
-        ("user_id", pa.int64()),
-        ("day_part", pa.int16()),
-        ("arm", pa.string()),
-        ("model_version", pa.string()),
-        ("post_ids", pa.list_(pa.int64())),
-        ("scores", pa.list_(pa.float32())),
-        ("sources", pa.list_(pa.int16())),
-    ]
 )
 # Each arm's version by the arm's name.
 Versions = dict[str, str]
@@ -91,7 +80,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
     """
     made = 0
 
-    def blocks() -> Iterator[pa.Table]:
+    def blocks() -> Iterator[list[Field]]:
         nonlocal made
         for arm, fitted in models.items():
             mine = np.flatnonzero(serving == arm)
@@ -127,7 +116,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
             engine, as_of, users, found.post_ids, since=snapshot, shard=shard, shards=shards
         )
         seen.require(engine, snapshot)
-        stage(engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks())
+        stage_fields(engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks())
     return made
 
 
@@ -187,26 +176,19 @@ def _as_rows(
     arms: NDArray[Any],
     first_hour: int,
     version: str,
-) -> pa.Table:
-    """Return lists as rows of the staging table."""
-    there = ranked.post >= 0
-    offsets = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]), pa.int32())
-
-    def arrays(values: NDArray[Any]) -> pa.ListArray:
-        return pa.ListArray.from_arrays(offsets, pa.array(values[there]))
-
-    return pa.table(
-        [
-            pa.array(users["user_id"].to_numpy(np.int64)),
-            pa.array(np.full(len(users), first_hour, np.int16)),
-            pa.array(arms.astype(str)),
-            pa.array([version] * len(users)),
-            arrays(found.post_ids[np.maximum(ranked.post, 0)]),
-            arrays(ranked.score),
-            arrays(ranked.source),
-        ],
-        schema=STAGED,
-    )
+) -> list[Field]:
+    """Return lists as rows of the staging table, in the order of SHAPE."""
+    sizes = (ranked.post >= 0).sum(axis=1)
+    arm_names = (*training.ARMS, NO_ARM)
+    return [
+        Field("bigint", users["user_id"].to_numpy(np.int64)),
+        Field("smallint", np.full(len(users), first_hour)),
+        Field("text", pd.Index(arm_names).get_indexer(pd.Index(arms)), texts=arm_names),
+        Field("text", np.zeros(len(users), np.int64), texts=(version,)),
+        Field("bigint[]", found.post_ids[np.maximum(ranked.post, 0)], sizes=sizes),
+        Field("real[]", ranked.score, sizes=sizes),
+        Field("smallint[]", ranked.source, sizes=sizes),
+    ]
 
 
 def _popular(found: Context) -> dict[str, dict[str, list[float]]]:

@@ -2,7 +2,8 @@
 
 CatBoost's trees ask one question a level, whatever was answered above, so a leaf is a number with
 one bit for each answer. Answers about a post hold for every user and every part of the day, answers
-about a user for all the posts; what is left to ask of a candidate is a fraction. What comes out is
+about a user for all the posts; what is left to ask of a candidate is a fraction, and most trees do
+not ask about the moment, so their leaves are added up once for the whole day. What comes out is
 what CatBoost says itself (tests/test_feed_trees.py), to the last digit of a float32.
 """
 
@@ -10,7 +11,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.float32]
 Answers = NDArray[np.uint8]
 MAX_DEPTH = 8  # answers of one tree are a byte
+MOMENT = ("user_moment", "topic_moment")  # the tables that change in the course of a day
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,28 @@ class Trees:
 
     Attributes:
         questions: by the name of the table.
+        moving: how many trees, the first ones, ask about the moment.
         leaves: trees by leaves.
         scale, bias: of the sum of leaves, whose sigmoid is the chance.
     """
 
     questions: dict[str, Questions]
+    moving: int
     leaves: NDArray[np.float64]
     scale: float
     bias: float
+
+
+class Asked(NamedTuple):
+    """What is known of candidates before the moment is.
+
+    Attributes:
+        answers: users by moving trees by columns.
+        still: users by columns, the sum of the other trees' leaves.
+    """
+
+    answers: Answers
+    still: NDArray[np.float64]
 
 
 def of(ranker: "CatBoostClassifier", tables: dict[str, NDArray[np.int64]]) -> Trees:
@@ -81,19 +97,33 @@ def of(ranker: "CatBoostClassifier", tables: dict[str, NDArray[np.int64]]) -> Tr
         int(at): (name, column) for name, ats in tables.items() for column, at in enumerate(ats)
     }
     found: dict[str, list[tuple[int, float, int, int]]] = {name: [] for name in tables}
-    trees = described["oblivious_trees"]
-    depth = max((len(tree["splits"] or ()) for tree in trees), default=0)
+    trees = [
+        (
+            tree["leaf_values"],
+            [
+                (*place[feature[split["float_feature_index"]]], split["border"])
+                for split in tree["splits"] or ()
+            ],
+        )
+        for tree in described["oblivious_trees"]
+    ]
+    moves = [any(name in MOMENT for name, _, _ in splits) for _, splits in trees]
+    trees = [trees[at] for at in np.argsort(np.logical_not(moves), kind="stable")]
+    depth = max((len(splits) for _, splits in trees), default=0)
     if depth > MAX_DEPTH:
         raise ValueError(f"expected trees of depth {MAX_DEPTH} at most, not {depth}")
     leaves = np.zeros((len(trees), 2**depth))
-    for at, tree in enumerate(trees):
-        leaves[at, : len(tree["leaf_values"])] = tree["leaf_values"]
-        for level, split in enumerate(tree["splits"] or ()):
-            name, column = place[feature[split["float_feature_index"]]]
-            found[name].append((column, split["border"], at, 1 << level))
+    for at, (values, splits) in enumerate(trees):
+        leaves[at, : len(values)] = values
+        for level, (name, column, border) in enumerate(splits):
+            found[name].append((column, border, at, 1 << level))
     scale, bias = described["scale_and_bias"]
     return Trees(
-        {name: _questions(each) for name, each in found.items()}, leaves, scale, float(bias[0])
+        {name: _questions(each) for name, each in found.items()},
+        sum(moves),
+        leaves,
+        scale,
+        float(bias[0]),
     )
 
 
@@ -111,8 +141,8 @@ def of_candidates(
     of_users: Answers,
     of_posts: Answers,
     pairs: Matrix,
-) -> Answers:
-    """Return users by trees by columns: all answers but those about the moment.
+) -> Asked:
+    """Return all that the trees say but for what they ask about the moment.
 
     Args:
         trees: the ranker.
@@ -122,8 +152,8 @@ def of_candidates(
         pairs: features by users by columns, the table 'pair'.
     """
     asked = trees.questions["pair"]
-    return np.asarray(
-        _of_candidates(
+    return Asked(
+        *_of_candidates(
             post,
             of_users,
             of_posts,
@@ -132,13 +162,15 @@ def of_candidates(
             asked.border,
             asked.tree,
             asked.bit,
+            trees.leaves,
+            trees.moving,
         )
     )
 
 
 def chances(
     trees: Trees,
-    of_candidates: Answers,
+    of_candidates: Asked,
     of_users: Answers,
     post: NDArray[np.int32],
     topic: NDArray[np.int32],
@@ -158,7 +190,7 @@ def chances(
     """
     return np.asarray(
         _chances(
-            of_candidates,
+            *of_candidates,
             of_users,
             post,
             topic,
@@ -201,12 +233,15 @@ def _of_candidates(
     border: Any,
     tree: Any,
     bit: Any,
+    leaves: Any,
+    moving: int,
 ) -> Any:
     users, columns = post.shape
     trees = of_users.shape[1]
-    out = np.empty((users, trees, columns), np.uint8)
+    out = np.empty((users, moving, columns), np.uint8)
+    still = np.zeros((users, columns))
     for user in prange(users):
-        ours = out[user]
+        ours = np.empty((trees, columns), np.uint8)
         for candidate in range(columns):
             theirs = of_posts[max(post[user, candidate], 0)]
             for at in range(trees):
@@ -217,12 +252,18 @@ def _of_candidates(
             for candidate in range(columns):
                 # As bytes, so that the compiler takes many at once.
                 row[candidate] = row[candidate] | np.uint8(yes if values[candidate] > above else 0)
-    return out
+        out[user] = ours[:moving]
+        for at in range(moving, trees):
+            leaf, row = leaves[at], ours[at]
+            for candidate in range(columns):
+                still[user, candidate] += leaf[row[candidate]]
+    return out, still
 
 
 @njit(cache=True, parallel=True)
 def _chances(
     of_candidates: Any,
+    still: Any,
     of_users: Any,
     post: Any,
     topic: Any,
@@ -238,7 +279,7 @@ def _chances(
         asks_topic[at] = of_topics[:, at].max() > 0
     out = np.empty((users, columns), np.float32)
     for user in prange(users):
-        total = np.zeros(columns)
+        total = still[user].copy()
         about = np.empty(columns, np.int32)
         for candidate in range(columns):
             about[candidate] = topic[max(post[user, candidate], 0)]

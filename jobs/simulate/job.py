@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import numpy as np
 from sqlalchemy import Connection, Engine, text
 
-from jobs.simulate.binary_copy import Field, encode
+from jobs.binary_copy import Field, encode
 from jobs.simulate.clients import World, plan
 from jobs.simulate.clock import Columns, day_date, day_number
 from jobs.simulate.codes import NULL

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
-from jobs.simulate.binary_copy import Field, encode
+from jobs.binary_copy import Field, encode
 from jobs.simulate.clock import DAY_US, Array, Columns, day_date, day_number, take
 from jobs.simulate.codes import NULL
 from jobs.simulate.social import texts
