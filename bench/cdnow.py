@@ -13,8 +13,9 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from jobs import evaluation, settings
+from jobs.client_scores.slices import labelled, split
 from jobs.purchase_propensity import baselines, labels, model, training
-from jobs.purchase_propensity.job import DATASET, TRIALS
+from jobs.purchase_propensity.job import TRIALS
 from jobs.warehouse import engine, read_sql
 
 DAYS = (date(1998, 4, 1), date(1997, 10, 1))
@@ -32,7 +33,7 @@ def dataset(warehouse: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
     """Return the dataset of ``cutoff``, with labels as far as complete at ``known_by``."""
     return read_sql(
         warehouse,
-        DATASET,
+        "purchase_propensity/dataset.sql",
         as_of=cutoff,
         horizon_days=labels.HORIZON_DAYS,
         known_by=known_by,
@@ -43,15 +44,15 @@ def dataset(warehouse: Engine, cutoff: date, known_by: date) -> pd.DataFrame:
 
 def scored(warehouse: Engine, as_of: date) -> tuple[pd.Series, dict[str, pd.Series]]:
     """Return what clients did after ``as_of`` and each version's probabilities for it."""
-    gate = labels.gate_cutoff(as_of)
-    fitting = {day: dataset(warehouse, day, gate) for day in labels.fitting_cutoffs(as_of)}
-    slices = labels.split({day: rows for day, rows in fitting.items() if len(rows)})
+    gate = labels.CUTOFFS.gate(as_of)
+    fitting = {day: dataset(warehouse, day, gate) for day in labels.CUTOFFS.to_fit(as_of)}
+    slices = split({day: rows for day, rows in fitting.items() if len(rows)}, labels.LABEL)
     fitted = {
         OURS: training.fit(slices, training.tune(slices, TRIALS)),
         **baselines.fit_all(slices),
     }
-    newest = {day: dataset(warehouse, day, as_of) for day in labels.level_cutoffs(as_of)}
-    rows = labels.labelled(newest)
+    newest = {day: dataset(warehouse, day, as_of) for day in labels.CUTOFFS.of_level(as_of)}
+    rows = labelled(newest, labels.LABEL)
     clients = dataset(warehouse, as_of, as_of + timedelta(days=labels.HORIZON_DAYS))
     chances = {
         name: model.score(each, clients, training.calibrate(each, rows, clients))["probability"]

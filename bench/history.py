@@ -4,7 +4,6 @@ from statistics import median
 
 from bench.filled import AS_OF, fill
 from bench.ground import Ground, seconds
-from jobs.purchase_propensity.job import DATASET
 from jobs.warehouse import read_blocks
 
 CLIENTS = 200_000
@@ -34,7 +33,7 @@ def read(databases: Ground) -> int:
         len(block)
         for block in read_blocks(
             databases.warehouse,
-            DATASET,
+            "purchase_propensity/dataset.sql",
             50_000,
             as_of=AS_OF,
             horizon_days=90,

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from bench.ground import Ground, pairs
 from jobs.publish import publish, stage
-from jobs.purchase_propensity.job import SHAPE, TABLE
+from jobs.purchase_propensity.explanation import SHAPE
 from jobs.warehouse import adbc_uri
 
 ROWS = 1_000_000
+TABLE = "result.purchase_propensity"
 DAY = date(2026, 3, 1)
 
 

@@ -7,12 +7,15 @@ from multiprocessing.connection import Connection
 
 from bench.filled import AS_OF, fill
 from bench.ground import Ground, seconds
+from jobs.client_scores.night import BLOCK_ROWS
+from jobs.client_scores.slices import split
 from jobs.publish import stage
 from jobs.purchase_propensity import explanation, labels, training
-from jobs.purchase_propensity.job import BLOCK_ROWS, DATASET, SHAPE, STAGED, TABLE
+from jobs.purchase_propensity.explanation import SHAPE, STAGED
 from jobs.warehouse import engine, read_blocks, read_sql
 
 CLIENTS = 1_000_000
+DATASET, TABLE = "purchase_propensity/dataset.sql", "result.purchase_propensity"
 DAYS = 400
 
 
@@ -44,7 +47,7 @@ def score(url: str, answer: Connection) -> None:
     sample = read_sql(
         warehouse, DATASET, as_of=cutoff, horizon_days=horizon, known_by=AS_OF, shard=0, shards=20
     )
-    fitted = training.fit(labels.split({cutoff: sample}))
+    fitted = training.fit(split({cutoff: sample}, labels.LABEL))
 
     def whole() -> None:
         blocks = read_blocks(

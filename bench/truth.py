@@ -44,7 +44,7 @@ def scored(warehouse: Engine, simulator: Engine) -> tuple[date, pd.DataFrame]:
         name: model.load(champion.load_model(warehouse, version)) for version, name in names.items()
     }
     # Of older cutoffs only the teaching knows: more of the truth, not later rows.
-    older = labels.fitting_cutoffs(cutoff + timedelta(days=labels.HORIZON_DAYS))
+    older = labels.CUTOFFS.to_fit(cutoff + timedelta(days=labels.HORIZON_DAYS))
     known = {day: _with_truth(warehouse, simulator, day) for day in (cutoff, *older)}
     rows = known[cutoff]
     chances = {

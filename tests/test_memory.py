@@ -52,12 +52,12 @@ say_peak()
 # The rows of a day's dataset, block by block, as scoring reads them.
 READING = """
 from bench.filled import AS_OF, fill
-from jobs.purchase_propensity.job import DATASET
 from jobs.warehouse import read_blocks
 warehouse = engine(os.environ["AIRFLOW_CONN_WAREHOUSE"])
 fill(warehouse, int(sys.argv[1]), 30)
 blocks = read_blocks(
-    warehouse, DATASET, 5_000, as_of=AS_OF, horizon_days=90, known_by=AS_OF, shard=0, shards=1
+    warehouse, "purchase_propensity/dataset.sql", 5_000,
+    as_of=AS_OF, horizon_days=90, known_by=AS_OF, shard=0, shards=1,
 )
 assert sum(map(len, blocks)) == int(sys.argv[1])
 say_peak()

@@ -11,13 +11,14 @@ import pytest
 from scipy.stats import beta, gamma
 
 from jobs import calibration, evaluation, pictures
+from jobs.client_scores import linear
+from jobs.client_scores.slices import Slices, labelled, split
 from jobs.purchase_propensity import (
     baselines,
     bgnbd,
     explanation,
     features,
     labels,
-    linear,
     model,
     spend,
     training,
@@ -303,9 +304,9 @@ def made(clients: int, seed: int) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def slices() -> labels.Slices:
+def slices() -> Slices:
     days = [AS_OF, AS_OF - timedelta(days=10)]
-    return labels.split({day: made(6000, seed) for seed, day in enumerate(days)})
+    return split({day: made(6000, seed) for seed, day in enumerate(days)}, labels.LABEL)
 
 
 @pytest.fixture(scope="module")
@@ -321,10 +322,10 @@ def fresh() -> pd.DataFrame:
 def test_fitting_labels_end_before_the_gates_begin():
     as_of = date(1998, 4, 1)
 
-    newest = max(labels.fitting_cutoffs(as_of))
+    newest = max(labels.CUTOFFS.to_fit(as_of))
 
-    assert newest + timedelta(days=90) <= labels.gate_cutoff(as_of)
-    assert labels.gate_cutoff(as_of) + timedelta(days=90) == as_of
+    assert newest + timedelta(days=90) <= labels.CUTOFFS.gate(as_of)
+    assert labels.CUTOFFS.gate(as_of) + timedelta(days=90) == as_of
 
 
 def test_no_client_is_in_two_slices_and_validation_is_the_newest_cutoff(slices):
@@ -458,15 +459,15 @@ def test_with_the_clients_to_score_the_level_is_that_of_clients_like_them(fitted
 
 
 def test_the_level_comes_from_labels_that_are_complete_only():
-    cutoffs = labels.level_cutoffs(date(1998, 4, 1))
+    cutoffs = labels.CUTOFFS.of_level(date(1998, 4, 1))
 
-    assert max(cutoffs) == labels.gate_cutoff(date(1998, 4, 1))
-    rows = labels.labelled({day: made(20, 1) for day in cutoffs})
+    assert max(cutoffs) == labels.CUTOFFS.gate(date(1998, 4, 1))
+    rows = labelled({day: made(20, 1) for day in cutoffs}, labels.LABEL)
     assert rows["cutoff_age"].unique().tolist() == [0, 15, 30]
 
 
 def test_tuning_is_the_same_twice_and_keeps_every_parameter(slices):
-    small = labels.Slices(slices.train[:3000], slices.validation, slices.calibration)
+    small = Slices(slices.train[:3000], slices.validation, slices.calibration)
     start = {"iterations": 20}
 
     tuned = training.tune(small, trials=3, start=start)
@@ -482,7 +483,7 @@ def test_a_missing_column_is_named(fitted, fresh):
 
 
 def test_a_single_label_cannot_be_trained_on_and_says_so(slices):
-    nobody = labels.Slices(slices.train.assign(bought=0.0), slices.validation, slices.calibration)
+    nobody = Slices(slices.train.assign(bought=0.0), slices.validation, slices.calibration)
 
     with pytest.raises(ValueError, match=r"single value in the .* rows of the train slice"):
         training.fit(nobody)
@@ -490,7 +491,7 @@ def test_a_single_label_cannot_be_trained_on_and_says_so(slices):
 
 def test_cutoffs_without_a_complete_label_are_refused_by_name():
     with pytest.raises(ValueError, match=r"no labelled row at cutoffs .*2026-03-01"):
-        labels.split({AS_OF: made(10, 1).assign(bought=np.nan)})
+        split({AS_OF: made(10, 1).assign(bought=np.nan)}, labels.LABEL)
 
 
 def test_expected_spend_is_closer_than_the_mean_of_buyers_and_adds_up(fitted, fresh):
@@ -513,8 +514,8 @@ def test_expected_spend_is_null_where_it_is_no_better_than_the_mean(slices, fres
         )
         for part in (slices.train, slices.validation)
     ]
-    random_spend = labels.Slices(*shuffled, slices.calibration)
-    chance_only = labels.Slices(slices.train[:150], slices.validation, slices.calibration)
+    random_spend = Slices(*shuffled, slices.calibration)
+    chance_only = Slices(slices.train[:150], slices.validation, slices.calibration)
 
     assert spend.fit_spend(None, chance_only) is None
     noise = spend.fit_spend(None, random_spend)

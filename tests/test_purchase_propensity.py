@@ -255,7 +255,7 @@ def test_the_owners_labels_go_before_computed_ones(shop):
             {"day": cutoff, "clients": CLIENTS},
         )
 
-    labelled = job._dataset(shop, cutoff, NIGHT).set_index("client_id")["bought"]
+    labelled = job.NIGHT.dataset(shop, cutoff, NIGHT).set_index("client_id")["bought"]
 
     assert (labelled == labelled.index % 2).all()
     assert len(labelled) == CLIENTS

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pandas as pd
 
 from jobs.calibration import Calibration
+from jobs.client_scores.linear import fit_linear
+from jobs.client_scores.slices import Slices
 from jobs.purchase_propensity.features import terms_of
-from jobs.purchase_propensity.labels import Slices
-from jobs.purchase_propensity.linear import fit_linear
 from jobs.purchase_propensity.model import Fitted
 from jobs.purchase_propensity.training import calibrate, fit_rhythm, forecast_share
 
@@ -43,7 +43,7 @@ def fit(
 
     Args:
         name: which.
-        slices: what ``labels.split`` returns.
+        slices: what `slices.split` returns.
         current: as in ``training.fit``.
         share: as in ``training.calibrate``.
 

@@ -1,7 +1,5 @@
 """What a client's row says: the dataset's columns, and the values and terms made of them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -119,10 +117,6 @@ TREES = tuple(name for name in (*COUNTS, *MEASURES, *DERIVED, *RHYTHM) if name n
 Numbers = NDArray[np.float64]
 
 
-class VersionOutdated(ValueError):
-    """The version reads something that the code no longer makes."""
-
-
 class InputsMissing(ValueError):
     """The dataset lacks columns."""
 
@@ -199,17 +193,3 @@ def purchases(rows: pd.DataFrame) -> tuple[Numbers, Numbers, Numbers]:
     age = rows["tenure_days"].to_numpy(dtype=float)
     tx = age - rows["days_since_purchase"].to_numpy(dtype=float)
     return rows["purchase_days"].to_numpy(dtype=float) - 1, tx, age
-
-
-def named(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Return the columns ``names`` of ``frame``, in that order.
-
-    Raises:
-        VersionOutdated: if one is not there.
-    """
-    if gone := [name for name in names if name not in frame]:
-        raise VersionOutdated(
-            f"this version reads {gone}, which the code no longer makes: promote a newer version, "
-            "or run the code that it was trained with (its MLflow run names the commit)"
-        )
-    return frame[list(names)]

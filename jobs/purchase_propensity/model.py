@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from jobs import calibration as logistic_map
 from jobs.calibration import Calibration
+from jobs.client_scores.columns import named
+from jobs.client_scores.linear import Linear, apply_linear
+from jobs.client_scores.words import WORDS, Words, word_means
 from jobs.purchase_propensity import features
 from jobs.purchase_propensity.bgnbd import BgNbd
-from jobs.purchase_propensity.linear import Linear, apply_linear
 from jobs.purchase_propensity.spend import Spend, spend_of
-from jobs.purchase_propensity.words import WORDS, Words, word_means
 
 THREADS = 2
 BLOCK_ROWS = 50_000  # an explanation needs some 5 kB a row while it is made
@@ -116,7 +117,7 @@ def terms_and_inputs(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFram
     wanted = [*features.TREES, *(WORDS if fitted.words else ())]
     if fitted.trees is not None:
         wanted = list(fitted.trees.feature_names_)
-    return terms, features.named(inputs, wanted)
+    return terms, named(inputs, wanted)
 
 
 def blocks(dataset: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import GammaRegressor
 
+from jobs.client_scores.linear import Linear, apply_linear, standardisation, standardised
+from jobs.client_scores.slices import Slices
 from jobs.purchase_propensity.bgnbd import BgNbd
 from jobs.purchase_propensity.features import SPEND, terms_of
-from jobs.purchase_propensity.labels import Slices
-from jobs.purchase_propensity.linear import Linear, apply_linear, standardisation, standardised
 
 SPEND_PENALTY = 0.01
 SPEND_BUYERS = 200  # fewer say nothing about the spread of spend

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from jobs import calibration as logistic_map
 from jobs.calibration import Calibration, NothingToLearnFrom
+from jobs.client_scores.linear import Linear, apply_linear, fit_linear
+from jobs.client_scores.slices import Slices
+from jobs.client_scores.words import learn_words
 from jobs.purchase_propensity import bgnbd
 from jobs.purchase_propensity.bgnbd import BgNbd
 from jobs.purchase_propensity.features import TRUNK, purchases, terms_of
-from jobs.purchase_propensity.labels import Slices
-from jobs.purchase_propensity.linear import Linear, apply_linear, fit_linear
 from jobs.purchase_propensity.model import THREADS, Fitted, log_odds, raw_log_odds, terms_and_inputs
 from jobs.purchase_propensity.spend import fit_spend
-from jobs.purchase_propensity.words import learn_words
 
 SEED = 7
 
@@ -41,7 +41,7 @@ def fit(
     """Return the model fitted on ``slices``.
 
     Args:
-        slices: what ``labels.split`` returns.
+        slices: what `slices.split` returns.
         params: default PARAMS.
         current: the clients that the model's own map is for (see ``calibrate``): the gate's rows,
             which are then scored just as the clients of any served day are.
@@ -74,8 +74,8 @@ def calibrate(
 
     Args:
         fitted: model or baseline.
-        rows: what ``labels.labelled`` returns; to serve as_of, of the datasets at
-            ``labels.level_cutoffs``.
+        rows: what `slices.labelled` returns; to serve as_of, of the datasets at the days that
+            settle the level.
         current: dataset rows of the day to score, or a fair sample of them; labels are not read.
         share: what ``forecast_share`` says of ``current``; default: learned from ``rows`` alone.
 

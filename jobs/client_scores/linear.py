@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from jobs import calibration as logistic_map
-from jobs.purchase_propensity.features import named
+from jobs.client_scores.columns import named
 
 Numbers = NDArray[np.float64]
 
