@@ -74,8 +74,8 @@ def labelled(datasets: Mapping[date, pd.DataFrame], label: str) -> pd.DataFrame:
     )
     if rows.empty:
         raise NothingToLearnFrom(
-            f"no labelled row at cutoffs {sorted(map(str, datasets))} ({label} is null): is known_by "
-            "a whole horizon later, and is history extracted that far back?"
+            f"no labelled row at cutoffs {sorted(map(str, datasets))} ({label} is null): is "
+            "known_by a whole horizon later, and is history extracted that far back?"
         )
     return rows
 
