@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from jobs import __main__ as command_line
 from jobs import champion
 from jobs.checks import CheckFailed
+from jobs.client_scores import night
 from jobs.local import postgres
 from jobs.local.databases import Server
 from jobs.publish import publish, stage
@@ -663,22 +664,23 @@ def test_publishing_on_a_full_disk_leaves_yesterday_serving(warehouse, full_disk
 def test_scoring_without_room_or_without_a_warehouse_is_named(warehouse, full_disk, monkeypatch):
     monkeypatch.setattr(champion, "load_model", lambda *_: None)
     monkeypatch.setattr(champion, "calibration", lambda *_: None)
-    monkeypatch.setattr(purchase_propensity.model, "load", lambda _: None)
-    monkeypatch.setattr(purchase_propensity.explanation, "explain", lambda _, block, __: block)
-    monkeypatch.setattr(purchase_propensity, "read_blocks", lambda *_, **__: [scores(150_000)])
-    night = date(2026, 3, 2)
+    monkeypatch.setattr(night, "read_blocks", lambda *_, **__: [scores(150_000)])
+    job = replace(
+        purchase_propensity.NIGHT, load=lambda _: None, explain=lambda _, block, __: block
+    )
+    day = date(2026, 3, 2)
 
     with full_disk(4), pytest.raises(WarehouseFull) as full:
-        purchase_propensity.score(warehouse, night, "v1", 0, 1)
+        job.score(warehouse, day, "v1", 0, 1)
     gone = engine("postgresql://nightshift:secret@127.0.0.1:1/warehouse")
     with pytest.raises(WarehouseUnreachable, match="score purchase_propensity 2026-03-02"):
-        purchase_propensity.score(gone, night, "v1", 0, 1)
+        job.score(gone, day, "v1", 0, 1)
 
     assert in_docs(f"WarehouseFull: {full.value}")
     assert ask(warehouse, "select to_regclass('staging.purchase_propensity_20260302_0of1')") == [
         (None,)
     ]
-    assert purchase_propensity.score(warehouse, night, "v1", 0, 1) == 150_000
+    assert job.score(warehouse, day, "v1", 0, 1) == 150_000
 
 
 # The command line ----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The job end to end on a real Postgres and a real MLflow store: nights, reruns, backfills."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -42,7 +43,9 @@ from generate_series(1, :clients) as client
 def _mlflow(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(job, "TRIALS", 1)
+    quick = replace(job.NIGHT, trials=1)
+    for name in ("run", "train", "score", "publish", "mature", "visualize"):
+        monkeypatch.setattr(job, name, getattr(quick, name))
 
 
 @pytest.fixture
