@@ -130,12 +130,11 @@ def lists(warehouse: Engine) -> Figures:
 def notebook(warehouse: Engine) -> Figures:
     """Return the seconds a user takes when each gets a frame of all posts, scored and sorted."""
     from jobs.feed_recommendation import features, kept, model, reading, serving
-    from jobs.feed_recommendation.context import unpack
 
     fitted = kept.load(warehouse, live(warehouse)["control"])
-    packed = reading.kept(warehouse, serving.prepared(AS_OF))
-    found = unpack({k: value for k, value in packed.items() if not k.startswith("vectors.")})
-    text = model.text_table(fitted, packed["vectors.control"])
+    common = serving.shared(warehouse, AS_OF)
+    found = common.context
+    text = model.text_table(fitted, common.vectors["control"])
     names = features.names(len(fitted.centroids))
     about_posts = pd.DataFrame(0.0, index=found.post_ids, columns=names, dtype=np.float32)
     about_posts[list(features.POST)] = features.post_features(found)

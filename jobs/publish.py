@@ -100,11 +100,13 @@ def stage_fields(
     part: str,
     shape: str,
     blocks: Iterable[list[Field]],
+    *,
+    read_at: datetime | None = None,
 ) -> str:
     """Do what `stage` does with rows as fields in the order of ``shape``.
 
     Rows that hold long arrays are written three times as fast as by ADBC, which makes their
-    elements one by one.
+    elements one by one. ``read_at`` is when the inputs began to be read, if before this call.
     """
     name = f"{table.split('.')[1]}_{as_of:%Y%m%d}_{part}"
     copy_in = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier("staging", name))
@@ -119,7 +121,7 @@ def stage_fields(
         def execute(statement: str) -> None:
             cursor.execute(sql.SQL(statement))
 
-        _stage(execute, cursor.fetchone, write, name, shape, blocks)
+        _stage(execute, cursor.fetchone, write, name, shape, blocks, read_at)
     return name
 
 
@@ -130,6 +132,7 @@ def _stage(
     name: str,
     shape: str,
     blocks: Iterable[Block],
+    read_at: datetime | None = None,
 ) -> None:
     """Make the table and fill it, in the transaction that ``execute`` and ``write`` share."""
     quoted = sql.Identifier("staging", name)
@@ -144,10 +147,10 @@ def _stage(
             writing = beside.submit(write, block)
         if writing:
             count += writing.result()
-    # When this transaction began: before the first row was read.
+    # This transaction began before the first block was made.
     execute("select cast(now() as text)")
-    read_at = fetchone()[0]
-    remembered = sql.Literal(json.dumps({"rows": count, "read_at": read_at}))
+    begun = read_at.isoformat() if read_at else fetchone()[0]
+    remembered = sql.Literal(json.dumps({"rows": count, "read_at": begun}))
     execute(sql.SQL("comment on table {} is {}").format(quoted, remembered).as_string())
 
 

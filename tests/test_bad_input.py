@@ -666,21 +666,21 @@ def test_scoring_without_room_or_without_a_warehouse_is_named(warehouse, full_di
     monkeypatch.setattr(champion, "calibration", lambda *_: None)
     monkeypatch.setattr(night, "read_blocks", lambda *_, **__: [scores(150_000)])
     job = replace(
-        purchase_propensity.NIGHT, load=lambda _: None, explain=lambda _, block, __: block
+        purchase_propensity.DECLARED, load=lambda _: None, explain=lambda _, block, __: block
     )
     day = date(2026, 3, 2)
 
     with full_disk(4), pytest.raises(WarehouseFull) as full:
-        job.score(warehouse, day, "v1", 0, 1)
+        night.score(job, warehouse, day, "v1", 0, 1)
     gone = engine("postgresql://nightshift:secret@127.0.0.1:1/warehouse")
     with pytest.raises(WarehouseUnreachable, match="score purchase_propensity 2026-03-02"):
-        job.score(gone, day, "v1", 0, 1)
+        night.score(job, gone, day, "v1", 0, 1)
 
     assert in_docs(f"WarehouseFull: {full.value}")
     assert ask(warehouse, "select to_regclass('staging.purchase_propensity_20260302_0of1')") == [
         (None,)
     ]
-    assert job.score(warehouse, day, "v1", 0, 1) == 150_000
+    assert night.score(job, warehouse, day, "v1", 0, 1) == 150_000
 
 
 # The command line ----------------------------------------------------------------------------

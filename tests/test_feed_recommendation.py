@@ -708,3 +708,14 @@ def test_score_and_publish_can_always_be_tried_again(feed):
     pd.testing.assert_frame_equal(published(feed), first)
     with pytest.raises(StagedRowsLost, match="Score the day first"):
         serving.publish(feed, NIGHT + timedelta(days=1), versions, 1)
+
+
+def test_a_day_is_dated_by_the_first_row_that_it_read(feed):
+    """What is loaded while the day is scored makes it stale, though scoring began before."""
+    versions = job.train(feed, NIGHT)
+    [(prepared_at,)] = read(feed, "select clock_timestamp()")
+    serving.score(feed, NIGHT, versions, 0, 1)
+    serving.publish(feed, NIGHT, versions, 1)
+
+    [(read_at,)] = read(feed, "select read_at from ops.publication where as_of = :day", day=NIGHT)
+    assert read_at < prepared_at

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from jobs import champion, settings
 from jobs.binary_copy import Field
@@ -34,6 +34,20 @@ SHAPE = (
 Versions = dict[str, str]
 
 
+class Shared(NamedTuple):
+    """What all parts of a day's scoring share.
+
+    Attributes:
+        context: of the day.
+        vectors: by arm, the texts' vectors by its version's encoder, posts by dimensions.
+        read_at: when the first of it began to be read.
+    """
+
+    context: Context
+    vectors: dict[str, NDArray[np.float32]]
+    read_at: datetime
+
+
 def day_parts() -> tuple[int, ...]:
     """Return the first UTC hours of the parts of the day: NIGHTSHIFT_DAY_PARTS, 4 by default.
 
@@ -53,6 +67,8 @@ def prepare(engine: Engine, as_of: date, versions: Versions) -> None:
 
     New texts get their vectors from the encoder of the version that serves.
     """
+    with engine.connect() as connection:
+        read_at = connection.execute(text("select clock_timestamp()")).scalar_one()
     users = reading.read_users(engine, as_of)
     posts = reading.read_posts(engine, as_of)
     require_rows(users, posts, as_of)
@@ -68,7 +84,8 @@ def prepare(engine: Engine, as_of: date, versions: Versions) -> None:
         f"vectors.{arm}": kept.embed(engine, version, posts) for arm, version in versions.items()
     }
     seen.renew(engine, as_of)
-    reading.keep(engine, prepared(as_of), context.pack(found) | vectors)
+    begun = {"read_at": np.asarray(read_at.isoformat())}
+    reading.keep(engine, prepared(as_of), context.pack(found) | vectors | begun)
 
 
 def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: int) -> int:
@@ -86,9 +103,7 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
             mine = np.flatnonzero(serving == arm)
             chosen = users.iloc[mine].reset_index(drop=True)
             theirs = history.of(mine)
-            for block, table in model.prepare(
-                fitted, found, packed[f"vectors.{arm}"], chosen, theirs
-            ):
+            for block, table in model.prepare(fitted, found, common.vectors[arm], chosen, theirs):
                 rows = chosen.iloc[block]
                 for first, hour in zip(parts, middles, strict=True):
                     ranked = model.rank(
@@ -98,10 +113,8 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
                     yield _as_rows(found, ranked, rows, arms[mine[block]], first, versions[arm])
 
     with named_failures(engine, f"score {JOB} {as_of}"):
-        packed = _shared(engine, as_of, versions)
-        found = context.unpack(
-            {name: value for name, value in packed.items() if not name.startswith("vectors.")}
-        )
+        common = _shared(engine, as_of, versions)
+        found = common.context
         parts = day_parts()
         middles = [(first + last) // 2 for first, last in zip(parts, [*parts[1:], 24], strict=True)]
         users = reading.read_users(engine, as_of, shard, shards)
@@ -116,7 +129,9 @@ def score(engine: Engine, as_of: date, versions: Versions, shard: int, shards: i
             engine, as_of, users, found.post_ids, since=snapshot, shard=shard, shards=shards
         )
         seen.require(engine, snapshot)
-        stage_fields(engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks())
+        stage_fields(
+            engine, TABLE, as_of, _part(shard, shards), SHAPE, blocks(), read_at=common.read_at
+        )
     return made
 
 
@@ -131,10 +146,7 @@ def publish(engine: Engine, as_of: date, versions: Versions, shards: int) -> int
     suite = expectations.lists(training.ARMS, day_parts())
     for name in staged:
         validate(engine, "staging", name, suite, TABLE, as_of, ("user_id", "day_part"))
-    packed = _shared(engine, as_of, versions)
-    found = context.unpack(
-        {name: value for name, value in packed.items() if not name.startswith("vectors.")}
-    )
+    found = _shared(engine, as_of, versions).context
     with engine.connect() as connection:
         runs = [
             champion.described(connection, version)["mlflow_run_id"]
@@ -159,14 +171,27 @@ def publish(engine: Engine, as_of: date, versions: Versions, shards: int) -> int
     return published.rows
 
 
-def _shared(engine: Engine, as_of: date, versions: Versions) -> dict[str, NDArray[Any]]:
+def shared(engine: Engine, as_of: date) -> Shared:
+    """Return what `prepare` kept.
+
+    Raises:
+        NotPrepared: if it is not there.
+    """
+    packed = reading.kept(engine, prepared(as_of))
+    read_at = datetime.fromisoformat(str(packed.pop("read_at")))
+    arms = [name for name in packed if name.startswith("vectors.")]
+    vectors = {name.removeprefix("vectors."): packed.pop(name) for name in arms}
+    return Shared(context.unpack(packed), vectors, read_at)
+
+
+def _shared(engine: Engine, as_of: date, versions: Versions) -> Shared:
     """Return what `prepare` kept; made anew where it is gone: by a crash, or the day is out."""
     try:
-        return reading.kept(engine, prepared(as_of))
+        return shared(engine, as_of)
     except reading.NotPrepared:
         with only_run(engine, f"prepare {JOB}", as_of):
             prepare(engine, as_of, versions)
-        return reading.kept(engine, prepared(as_of))
+        return shared(engine, as_of)
 
 
 def _as_rows(

@@ -1,7 +1,7 @@
 """Purchase propensity: what the job declares; its nights are those of jobs/client_scores."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from jobs.calibration import Calibration
 from jobs.champion import Gate
-from jobs.client_scores.night import ClientJob
+from jobs.client_scores import night
+from jobs.client_scores.client_job import ClientJob
 from jobs.client_scores.slices import Slices
+from jobs.client_scores.training import train as train_day
 from jobs.purchase_propensity import baselines, explanation, labels, model, training
 from jobs.purchase_propensity.model import Fitted
-
-if TYPE_CHECKING:
-    import great_expectations as gx
 
 JOB = "purchase_propensity"
 # docs/gate.md has the power of this gate, from which margin, cadence and age were chosen.
@@ -53,21 +52,13 @@ def contributions(fitted: Fitted, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     return moved * fitted.calibration.slope, explanation.features(fitted, rows)
 
 
-def suite() -> "gx.ExpectationSuite":
-    """Return what the scores must satisfy."""
-    from jobs.client_scores.expectations import scores  # Great Expectations takes seconds to import
-
-    return scores(JOB)
-
-
-NIGHT = ClientJob(
+DECLARED = ClientJob(
     gate=GATE,
     cutoffs=labels.CUTOFFS,
     label=labels.LABEL,
     shape=explanation.SHAPE,
     staged=explanation.STAGED,
     trials=TRIALS,
-    suite=suite,
     tune=lambda slices, trials, start: training.tune(slices, trials, start=start),
     fit=fit,
     calibrate=training.calibrate,
@@ -77,5 +68,9 @@ NIGHT = ClientJob(
     save=model.save,
     load=model.load,
 )
-run, train, score, publish = NIGHT.run, NIGHT.train, NIGHT.score, NIGHT.publish
-mature, visualize = NIGHT.mature, NIGHT.visualize
+run = partial(night.run, DECLARED)
+train = partial(train_day, DECLARED)
+score = partial(night.score, DECLARED)
+publish = partial(night.publish, DECLARED)
+mature = partial(night.mature, DECLARED)
+visualize = partial(night.visualize, DECLARED)
