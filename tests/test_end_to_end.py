@@ -73,7 +73,7 @@ def ask(url: str, statement: str) -> list[tuple]:
 
 
 def nights() -> list[date]:
-    return [today() - timedelta(days=back) for back in (2, 1, 0)]
+    return [today() - timedelta(days=back) for back in (1, 0)]
 
 
 def test_the_demo_publishes_its_nights_through_airflow(demo, settings):
@@ -128,7 +128,7 @@ def test_lineage_leads_from_a_row_to_the_runs_that_made_it(settings):
         " and publication.rows > 0 and length(publication.checksum) > 20",
     )
 
-    assert found == [(3,)]
+    assert found == [(2,)]
 
 
 def test_the_nights_found_late_rows_and_set_offenders_aside(settings):
@@ -196,7 +196,7 @@ def test_the_readout_has_counted_the_days_on_which_users_saw_lists(settings, dem
         " users_in_both, sample_ratio_alarm from bi.experiment_result order by metric",
     )
 
-    days = (nights()[2], nights()[0], nights()[1])
+    days = (nights()[1], nights()[0], nights()[0])
     assert [(row[0], row[2], row[3]) for row in found] == [days] * 3
     assert [row[1] for row in found] == ["hitrate_5", "like_rate", "user_like_share"]
     assert {row[4:] for row in found} == {(True, 0, False)}
@@ -217,8 +217,8 @@ def test_no_night_began_before_its_turn_or_called_anybody(environment, settings)
 
 
 def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, settings):
-    first, last = nights()[0] - timedelta(days=3), nights()[0] - timedelta(days=1)
-    days = [first + timedelta(days=n) for n in range(3)]
+    first, last = nights()[0] - timedelta(days=2), nights()[0] - timedelta(days=1)
+    days = [first + timedelta(days=n) for n in range(2)]
     airflow = airflow_of(environment)
     checksums = (
         "select table_name, as_of, model_version, checksum from ops.publication"

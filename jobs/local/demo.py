@@ -19,7 +19,8 @@ from jobs.local.up import Platform
 from jobs.local.world import World, remembered
 from jobs.warehouse import engine, sql_file
 
-NIGHTS = 3
+# The second night shows what the first can't: a champion to beat, users who saw our lists.
+NIGHTS = 2
 # DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
 # its rows by itself; but users react to the lists of the night before, so the feed's days happen
 # one by one. The shop's models, which nobody waits for, train while the feed's next day is copied.

@@ -38,7 +38,7 @@ from jobs.simulate.social.world import (
 from jobs.warehouse import driver, execute, read_blocks, rows
 
 # the demo's feed
-USERS = 6_000
+USERS = 4_000
 HISTORY_DAYS = 90
 SEED = 7
 
