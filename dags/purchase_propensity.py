@@ -11,49 +11,14 @@ the live model is unharmed. `score`, `publish` can always be cleared. To serve t
 training, trigger it with `model_version`; to go back one version, with `decision: rollback`.
 """
 
-from airflow.sdk import dag, task
+from airflow.sdk import dag
 
-from plugins import run
+from plugins import client_scores, run
 
 
 @dag(**run.DAILY, params=run.PARAMS, doc_md=__doc__, tags={"model", "shop", "impact:high"})
 def purchase_propensity():
-    @task(**run.HEAVY)
-    def train(version: str | None) -> str:
-        from jobs.purchase_propensity import job
-
-        return job.train(run.warehouse(), run.as_of(), run.params()["retrain"], version)
-
-    @task(**run.HEAVY, map_index_template="shard {{ task.op_kwargs['shard'] }}")
-    def score(version: str, shard: int) -> int:
-        from jobs.purchase_propensity import job
-
-        return job.score(run.warehouse(), run.as_of(), version, shard, run.params()["shards"])
-
-    @task(outlets=[run.table("result.purchase_propensity")])
-    def publish(version: str) -> int:
-        from jobs.purchase_propensity import job
-
-        return job.publish(run.warehouse(), run.as_of(), version, run.params()["shards"])
-
-    @task
-    def mature() -> int:
-        from jobs.purchase_propensity import job
-
-        return job.mature(run.warehouse(), run.as_of())
-
-    @task(**run.HEAVY, map_index_template="{{ task.op_kwargs['day'] }}")
-    def rescore(version: str, day: str) -> None:
-        from jobs.purchase_propensity import job
-
-        job.run(run.warehouse(), run.day(day), model_version=version)
-
-    version = train(run.decide("purchase_propensity"))
-    run.day_loaded("apparel_purchases", "apparel_messages") >> version
-    published = publish(version)
-    score.partial(version=version).expand(shard=run.shards()) >> published
-    published >> [run.pages(), mature(), affected := run.affected_days("purchase_propensity")]
-    rescore.partial(version=version).expand(day=affected)
+    client_scores.night("purchase_propensity", "apparel_purchases", "apparel_messages")
 
 
 purchase_propensity()

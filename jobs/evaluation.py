@@ -10,6 +10,9 @@ ties evenly. Definitions:
   tenths (a tie is never cut, so heavy ties make fewer bins); the mean over rows of their bin's
   absolute gap between share of positives and mean probability.
 - ``lift``: share of positives in the tenth with the highest probabilities over the share in all.
+
+Of a yes or no (``yes_or_no``): ``precision``, of the rows said yes to the share of positives;
+``recall``, of the positives the share said yes to; ``f1``, their harmonic mean.
 """
 
 from collections.abc import Mapping
@@ -20,6 +23,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 METRICS = ("roc_auc", "pr_auc", "brier", "ece", "lift")
+YES_NO_METRICS = ("precision", "recall", "f1")
 HIGHER_IS_BETTER = {"roc_auc": True, "pr_auc": True, "brier": False, "ece": False, "lift": True}
 BINS = 10
 RESAMPLES = 1000
@@ -131,6 +135,56 @@ def difference(
     }
 
 
+def yes_or_no(
+    labels: ArrayLike,
+    yes: ArrayLike,
+    clients: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 7,
+) -> dict[str, Interval]:
+    """Return YES_NO_METRICS of answers with their percentile intervals, by name.
+
+    Precision is NaN where nobody is said yes to; recall and f1 are 0 then.
+
+    Args:
+        labels: 0 or 1, one per row.
+        yes: whether each row is said yes to.
+        clients: who each row belongs to; they are drawn with all their rows. Without it every row
+            is its own client.
+        resamples: how many samples.
+        seed: of the draws.
+    """
+    y, said = np.asarray(labels, dtype=float), np.asarray(yes, dtype=float)
+    rows = np.column_stack([y * said, said, y])
+    if clients is not None:
+        code = np.unique(np.asarray(clients), return_inverse=True)[1]
+        rows = np.column_stack([np.bincount(code, column) for column in rows.T])
+    # Rows that are neither yes nor positive change nothing, and are most.
+    telling = rows[rows.any(axis=1)]
+    random = np.random.default_rng(seed)
+    samples = np.empty((resamples, len(YES_NO_METRICS)))
+    for draw in range(resamples):
+        # How often each of the telling units comes up when all are drawn with replacement.
+        drawn = random.binomial(len(rows), len(telling) / len(rows)) if len(rows) else 0
+        picked = random.integers(0, max(len(telling), 1), drawn)
+        weights = np.bincount(picked, minlength=len(telling)).astype(float)
+        samples[draw] = _yes_or_no(*(weights @ telling))
+    value = _yes_or_no(*rows.sum(axis=0))
+    return {
+        name: _interval(value[place], pd.Series(samples[:, place]))
+        for place, name in enumerate(YES_NO_METRICS)
+    }
+
+
+def _yes_or_no(right: float, said: float, positives: float) -> list[float]:
+    """Return YES_NO_METRICS from the counts of right yeses, of yeses and of positives."""
+    return [
+        right / said if said else np.nan,
+        right / positives if positives else np.nan,
+        2 * right / (said + positives) if said + positives else np.nan,
+    ]
+
+
 def decile(probabilities: ArrayLike, clients: ArrayLike) -> NDArray[np.int16]:
     """Return each row's decile: 1 for the tenth with the highest chance; ties by client."""
     chance = np.asarray(probabilities)
@@ -165,6 +219,8 @@ def decile_table(labels: ArrayLike, probabilities: ArrayLike, clients: ArrayLike
 
 def _interval(value: float, samples: pd.Series) -> Interval:
     tail = (1 - CONFIDENCE) / 2
+    if samples.isna().all():
+        return Interval(float(value), np.nan, np.nan)
     low, high = np.nanquantile(samples.to_numpy(), [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
 

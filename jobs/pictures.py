@@ -6,10 +6,10 @@ same numbers give the same file.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -65,37 +65,37 @@ def draw(
 
 def roc(path: Path, title: str, labels: Numbers, probabilities: Mapping[str, ArrayLike]) -> Path:
     """Draw the ROC curve of each name into ``path`` and return it."""
-    figure, axes = _blank(f"{title}: ROC", "False positive rate", "True positive rate")
+    figure, axes = blank(f"{title}: ROC", "False positive rate", "True positive rate")
     for name, values, colour in _coloured(probabilities):
         wrong, right, _ = roc_curve(labels, values)
         area = evaluation.metrics(labels, values)["roc_auc"]
-        kept = _thinned(len(wrong))
+        kept = thinned(len(wrong))
         axes.plot(wrong[kept], right[kept], color=colour, label=f"{name} {area:.3f}")
     axes.plot([0, 1], [0, 1], color=MISSING_COLOUR, linestyle=":")
     axes.legend(title="ROC AUC", loc="lower right", frameon=False)
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def precision_recall(
     path: Path, title: str, labels: Numbers, probabilities: Mapping[str, ArrayLike]
 ) -> Path:
     """Draw the precision-recall curve of each name into ``path`` and return it."""
-    figure, axes = _blank(f"{title}: precision and recall", "Recall", "Precision")
+    figure, axes = blank(f"{title}: precision and recall", "Recall", "Precision")
     for name, values, colour in _coloured(probabilities):
         precision, recall, _ = precision_recall_curve(labels, values)
         area = evaluation.metrics(labels, values)["pr_auc"]
-        kept = _thinned(len(recall))
+        kept = thinned(len(recall))
         axes.step(recall[kept], precision[kept], color=colour, label=f"{name} {area:.3f}")
     axes.axhline(labels.mean(), color=MISSING_COLOUR, linestyle=":")
     axes.legend(title="Average precision", loc="upper right", frameon=False)
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def calibration(
     path: Path, title: str, labels: Numbers, probabilities: Mapping[str, ArrayLike]
 ) -> Path:
     """Draw predicted against observed shares in ten bins of equal mass; return ``path``."""
-    figure, axes = _blank(f"{title}: calibration", "Predicted", "Observed")
+    figure, axes = blank(f"{title}: calibration", "Predicted", "Observed")
     most = 0.0
     for name, values, colour in _coloured(probabilities):
         chance = np.asarray(values, dtype=float)
@@ -108,16 +108,16 @@ def calibration(
         most = max(most, *predicted, *observed)
     axes.plot([0, most], [0, most], color=MISSING_COLOUR, linestyle=":")
     axes.legend(title="Calibration error", loc="upper left", frameon=False)
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def gain(path: Path, title: str, labels: Numbers, probabilities: Mapping[str, ArrayLike]) -> Path:
     """Draw the share of positives found by addressing the best first; return ``path``."""
-    figure, axes = _blank(f"{title}: cumulative gain", "Clients addressed", "Positives found")
+    figure, axes = blank(f"{title}: cumulative gain", "Clients addressed", "Positives found")
     for name, values, colour in _coloured(probabilities):
         order = np.argsort(-np.asarray(values, dtype=float), kind="stable")
         found = np.append(0, np.cumsum(labels[order])) / labels.sum()
-        kept = _thinned(len(found))
+        kept = thinned(len(found))
         lift = evaluation.metrics(labels, values)["lift"]
         shares = np.linspace(0, 1, len(found))[kept]
         axes.plot(shares, found[kept], color=colour, label=f"{name} {lift:.2f}")
@@ -125,12 +125,12 @@ def gain(path: Path, title: str, labels: Numbers, probabilities: Mapping[str, Ar
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(title="Lift of the top tenth", loc="lower right", frameon=False)
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def deciles(path: Path, title: str, labels: Numbers, probabilities: ArrayLike) -> Path:
     """Draw predicted beside observed shares by decile; return ``path``."""
-    figure, axes = _blank(f"{title}: deciles", "Decile (1 has the highest chances)", "Positives")
+    figure, axes = blank(f"{title}: deciles", "Decile (1 has the highest chances)", "Positives")
     table = evaluation.decile_table(labels, probabilities, np.arange(len(labels)))
     at = table["decile"].to_numpy(dtype=float)
     axes.bar(at - 0.2, table["predicted_rate"], 0.4, color=COLOURS[0], label="predicted")
@@ -138,20 +138,20 @@ def deciles(path: Path, title: str, labels: Numbers, probabilities: ArrayLike) -
     axes.set_xticks(at)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(frameon=False)
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def importance(path: Path, title: str, contributions: pd.DataFrame) -> Path:
     """Draw the features' mean absolute contributions; return ``path``."""
-    figure, axes = _blank(f"{title}: importance", "Mean |contribution| to the log-odds", "")
+    figure, axes = blank(f"{title}: importance", "Mean |contribution| to the log-odds", "")
     strength = contributions.abs().mean()[_strongest(contributions, SHOWN_FEATURES)]
     axes.barh(strength.index[::-1], strength.to_numpy()[::-1], color=COLOURS[0])
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def shap_summary(path: Path, title: str, contributions: pd.DataFrame, values: pd.DataFrame) -> Path:
     """Draw every row's contribution, coloured by the feature's value; return ``path``."""
-    figure, axes = _blank(f"{title}: contributions", "Contribution to the log-odds", "")
+    figure, axes = blank(f"{title}: contributions", "Contribution to the log-odds", "")
     names = _strongest(contributions, SHOWN_FEATURES)[::-1]
     random = np.random.default_rng(SEED)
     rows = _some(len(contributions), random)
@@ -167,7 +167,7 @@ def shap_summary(path: Path, title: str, contributions: pd.DataFrame, values: pd
     axes.axvline(0, color="#444444", linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("Contribution to the log-odds (blue: low value, red: high, grey: missing)")
-    return _written(figure, path)
+    return written(figure, path)
 
 
 def shap_dependence(
@@ -190,20 +190,27 @@ def shap_dependence(
         axes.axhline(0, color="#444444", linewidth=0.8)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=8)
-    return _written(figure, path)
+    return written(figure, path)
 
 
-def _blank(title: str, across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDE, HIGH), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+def blank(title: str, across: str, up: str, parts: int = 1) -> tuple[Figure, Any]:
+    """Return an empty figure and its axes; an array of axes, two a line, for more than one part."""
+    lines = -(-parts // 2)
+    size = (WIDE, HIGH) if parts == 1 else (WIDE * 1.4, 4.4 * lines)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    if parts == 1:
+        axes = figure.add_subplot()
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.spines[["top", "right"]].set_visible(False)
+        return figure, axes
+    figure.suptitle(title, fontsize=11)
+    return figure, figure.subplots(lines, 2)
 
 
-def _written(figure: Figure, path: Path) -> Path:
+def written(figure: Figure, path: Path) -> Path:
+    """Write the picture and return its path; the same numbers give the same file."""
     figure.savefig(path, metadata={"Software": None})
     return path
 
@@ -215,7 +222,7 @@ def _coloured(probabilities: Mapping[str, ArrayLike]) -> list[tuple[str, ArrayLi
     ]
 
 
-def _thinned(points: int) -> NDArray[np.intp]:
+def thinned(points: int) -> NDArray[np.intp]:
     """Return at most MOST_POINTS places, evenly spread, first and last among them."""
     return np.unique(np.linspace(0, points - 1, min(points, MOST_POINTS)).astype(np.intp))
 

@@ -178,7 +178,7 @@ def publish(
         model_version: version that made the rows.
         mlflow_run_id: its MLflow run.
         alongside: files under sql/ with their parameters, run in the transaction that makes the
-            day visible.
+            day visible; the relation ``published`` is the day there.
         values: parameters of ``select`` beside as_of and model_version.
 
     Returns:
@@ -242,8 +242,11 @@ def publish(
                     "read_at": read_at,
                 },
             )
+            if alongside:
+                _name_published(ours, table, as_of)
             for path, parameters in (alongside or {}).items():
                 execute(connection, path, **parameters)
+            ours.execute("drop view if exists pg_temp.published")
             _drop(ours, [fresh, *staged])
     return Publication(count, checksum, written=True)
 
@@ -464,6 +467,15 @@ def _replace(ours: Postgres, table: str, fresh: str, as_of: date) -> None:
     ours.execute(sql.SQL("delete from {} where as_of = {}").format(target, sql.Literal(as_of)))
     ours.execute(
         sql.SQL("insert into {} select * from {}").format(target, sql.Identifier("staging", fresh))
+    )
+
+
+def _name_published(ours: Postgres, table: str, as_of: date) -> None:
+    """Let ``published`` be the day's rows in this transaction."""
+    ours.execute(
+        sql.SQL("create temporary view published as select * from {} where as_of = {}").format(
+            sql.Identifier(*table.split(".")), sql.Literal(as_of)
+        )
     )
 
 

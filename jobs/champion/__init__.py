@@ -5,7 +5,7 @@ that say which version is live on which day, ``serving`` what a version needs to
 ``observed`` the quality measured.
 """
 
-from jobs.champion.gate import Gate, GateRowsUnfit, Verdict, judge
+from jobs.champion.gate import Gate, GateRowsUnfit, Said, Verdict, judge
 from jobs.champion.observed import NothingToCompare, mature, measure, record_evaluation
 from jobs.champion.promotion import (
     Change,
@@ -63,6 +63,7 @@ __all__ = [
     "NotCalibrated",
     "NothingToCompare",
     "NothingToRollBackTo",
+    "Said",
     "UnknownVersion",
     "Verdict",
     "Version",

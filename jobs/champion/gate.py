@@ -64,6 +64,19 @@ def higher_is_better(gate: Gate) -> bool:
 
 
 @dataclass(frozen=True)
+class Said:
+    """To whom the versions say yes.
+
+    Attributes:
+        yes: one column of bool per version, rows as those of the scores.
+        least_precision: the share of them that is promised to be right; None without a promise.
+    """
+
+    yes: pd.DataFrame
+    least_precision: float | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the gate says: the version that should serve, and why."""
 
@@ -79,6 +92,7 @@ def judge(
     baselines: Mapping[str, str],
     champion: str | None = None,
     champion_age_days: int = 0,
+    said: Said | None = None,
 ) -> Verdict:
     """Return which version should serve.
 
@@ -89,6 +103,9 @@ def judge(
     probabilities are. Without a champion the best baseline stands in for a challenger that fails;
     and so does the floor in place of a champion that is surely worse than it.
 
+    Where versions say yes or no, one that finds no positive, or whose precision is surely less than
+    promised, fails as well.
+
     Args:
         gate: the job's settings.
         scores: the gate's rows: the unit column, ``label`` (0 or 1, unless per_row) and one column
@@ -97,6 +114,7 @@ def judge(
         baselines: version and name of each baseline; the floor is among them.
         champion: version that serves now.
         champion_age_days: days since the day that the champion was trained for.
+        said: to whom each version says yes, for a job that says so.
 
     Raises:
         GateRowsUnfit: if rows, columns or scores are missing.
@@ -150,6 +168,10 @@ def judge(
                 f"bound {bound:.4f}"
             )
 
+    if said is not None:
+        answers = figures["answers"] = _answers(gate, scores, said, compared)
+        failed += _failed(answers[challenger], said)
+
     if champion is None:
         if not failed:
             return Verdict(
@@ -165,32 +187,34 @@ def judge(
                 for version in sound
                 if _calibration_low(values[version]["ece"], drawn[version]) <= bound
             ]
+        if said is not None:
+            sound = [version for version in sound if not _failed(answers[version], said)]
         # Of lists, the job has named the best one: it knows more of them than this metric says.
         best = floor if gate.per_row else _best(gate, primary, sound) or floor
         return Verdict(best, f"no champion; {'; '.join(failed)}; {best} stands in", figures)
 
     gain = figures["gain"] = _gain(gate, drawn, primary, challenger, champion)
     old = champion_age_days > gate.max_age_days
-    said = f"{gate.metric} {_text(gain)} over {champion}"
+    gained = f"{gate.metric} {_text(gain)} over {champion}"
     if failed:
         fallen = figures["champion_over_floor"] = _gain(gate, drawn, primary, champion, floor)
         if fallen["high"] < 0:
             worse = f"the champion is worse than {gate.floor}, {gate.metric} {_text(fallen)}"
-            return Verdict(floor, f"{said}; {'; '.join(failed)}; {worse}", figures)
-        return Verdict(champion, f"{said}; {'; '.join(failed)}", figures)
+            return Verdict(floor, f"{gained}; {'; '.join(failed)}; {worse}", figures)
+        return Verdict(champion, f"{gained}; {'; '.join(failed)}", figures)
     if gain["low"] > 0:
-        return Verdict(challenger, f"{said}: better", figures)
+        return Verdict(challenger, f"{gained}: better", figures)
     if old and gain["low"] > -gate.margin:
         age = f"the champion is {champion_age_days} days old (at most {gate.max_age_days})"
-        return Verdict(challenger, f"{said}: {age} and not better by {gate.margin}", figures)
+        return Verdict(challenger, f"{gained}: {age} and not better by {gate.margin}", figures)
     if old:
         return Verdict(
             champion,
-            f"{said}: the champion is {champion_age_days} days old (at most {gate.max_age_days}), "
-            f"but the challenger may be worse by {gate.margin} or more",
+            f"{gained}: the champion is {champion_age_days} days old (at most "
+            f"{gate.max_age_days}), but the challenger may be worse by {gate.margin} or more",
             figures,
         )
-    return Verdict(champion, f"{said}: not surely better", figures)
+    return Verdict(champion, f"{gained}: not surely better", figures)
 
 
 def _floor(gate: Gate, baselines: Mapping[str, str]) -> str:
@@ -251,6 +275,31 @@ def _gain(
     gains = sign * (drawn[new][gate.metric] - drawn[old][gate.metric]).to_numpy()
     low, high = np.nanquantile(gains, [TAIL, 1 - TAIL])
     return {"value": sign * (values[new] - values[old]), "low": float(low), "high": float(high)}
+
+
+def _answers(
+    gate: Gate, scores: pd.DataFrame, said: Said, versions: list[str]
+) -> dict[str, dict[str, float | None]]:
+    """Return precision and recall of each version's yeses, precision's upper end with them."""
+    found: dict[str, dict[str, float | None]] = {}
+    for version in versions:
+        yes = said.yes[version].to_numpy(dtype=bool)
+        figures = evaluation.yes_or_no(scores["label"], yes, scores[gate.unit])
+        kept = {name: each.value for name, each in figures.items()}
+        kept |= {"precision_high": figures["precision"].high, "yes": float(yes.sum())}
+        found[version] = {name: None if np.isnan(v) else v for name, v in kept.items()}
+    return found
+
+
+def _failed(answers: Mapping[str, float | None], said: Said) -> list[str]:
+    """Return what is wrong with a version's yeses."""
+    if not answers["recall"]:
+        return [f"it says yes to {answers['yes']:.0f} rows and finds no positive"]
+    high, least = answers["precision_high"], said.least_precision
+    if least is not None and high is not None and high < least:
+        seen = f"precision {answers['precision']:.3f}, surely {high:.3f} or less"
+        return [f"{seen}, where {least} is promised"]
+    return []
 
 
 def _calibration_low(error: float, drawn: pd.DataFrame) -> float:

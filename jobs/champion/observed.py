@@ -17,7 +17,9 @@ class NothingToCompare(ValueError):
     """A published day has no rows to compare with what happened."""
 
 
-def measure(gate: Gate, scores: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+def measure(
+    gate: Gate, scores: pd.DataFrame, names: Mapping[str, str], yes: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return the quality of each version on the gate's rows, with 95 % intervals.
 
     Args:
@@ -25,6 +27,8 @@ def measure(gate: Gate, scores: pd.DataFrame, names: Mapping[str, str]) -> pd.Da
         scores: the gate's rows, see `jobs.champion.gate.judge`.
         names: versions to measure (columns of ``scores``) and what they are called beside each
             other: 'model', 'base_rate' ...
+        yes: to whom each version says yes, one column per version; precision, recall and f1 then
+            stand beside the other metrics.
 
     Returns:
         model_version, name, metric, value, low, high, rows; one row per version and metric.
@@ -41,6 +45,10 @@ def measure(gate: Gate, scores: pd.DataFrame, names: Mapping[str, str]) -> pd.Da
             for version, figures in measured.items()
             for metric, figure in figures.items()
         ]
+    if yes is not None:
+        for version in names:
+            answered = _answered(scores["label"], yes[version], scores[gate.unit])
+            found += [(version, *row) for row in answered]
     frame = pd.DataFrame(found, columns=["model_version", *COLUMNS])
     frame.insert(1, "name", frame["model_version"].map(dict(names)))
     return frame.assign(rows=len(scores))
@@ -96,7 +104,8 @@ def mature(
         table_name: result table, with its schema.
         as_of: day of the run.
         horizon_days: days until a label is final.
-        labelled: gives a published day's rows: label (0 or 1) and the published ``score``.
+        labelled: gives a published day's rows: label (0 or 1) and the published ``score``; where
+            the job says yes or no also ``flagged`` and client_id.
 
     Returns:
         The days compared, oldest first.
@@ -127,6 +136,18 @@ def mature(
     return [day["as_of"] for day in days]
 
 
+def _answered(
+    labels: pd.Series, yes: pd.Series, units: pd.Series
+) -> list[tuple[str, float, float, float]]:
+    """Return metric, value, low and high of yeses; none that is undefined."""
+    figures = evaluation.yes_or_no(labels, yes.to_numpy(dtype=bool), units)
+    return [
+        (name, one.value, one.low, one.high)
+        for name, one in figures.items()
+        if not np.isnan(one.value)
+    ]
+
+
 def _observed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return metric, value, low, high of one published day."""
     found: list[tuple[str, float, float | None, float | None]] = [
@@ -136,4 +157,6 @@ def _observed(frame: pd.DataFrame) -> pd.DataFrame:
     if frame["label"].nunique() == 2:
         figures = evaluation.intervals(frame["label"], {"published": frame["score"]})["published"]
         found += [(name, one.value, one.low, one.high) for name, one in figures.items()]
+    if "flagged" in frame:
+        found += _answered(frame["label"], frame["flagged"], frame["client_id"])
     return pd.DataFrame(found, columns=COLUMNS)

@@ -9,7 +9,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, text
 
 from jobs import warehouse
-from jobs.champion.gate import Gate, judge
+from jobs.champion.gate import Gate, Said, judge
 from jobs.champion.serving import require_allowed
 from jobs.champion.tracking import described
 
@@ -79,6 +79,7 @@ def decide(
     challenger: str,
     actor: str,
     retrained: bool = False,
+    said: Said | None = None,
 ) -> Decision:
     """Decide whether ``challenger`` goes live on ``as_of``, and return what serves that day.
 
@@ -98,6 +99,7 @@ def decide(
         challenger: version trained for this day.
         actor: run or person.
         retrained: the operator asked for this day to be retrained.
+        said: to whom each version says yes, for a job that says so.
 
     Raises:
         UnknownVersion: if challenger is not registered.
@@ -118,16 +120,24 @@ def decide(
         newest_day = max([day for day in (newest["published"], last) if day], default=as_of)
         if as_of < newest_day:
             return _refuse(
-                connection, gate, as_of, scores, challenger, actor, retrained, champion, newest_day
+                connection,
+                gate,
+                as_of,
+                scores,
+                challenger,
+                actor,
+                retrained,
+                champion,
+                newest_day,
+                said,
             )
         if champion and last and (as_of - last).days < gate.cadence_days:
             due = last + timedelta(days=gate.cadence_days)
             return Decision("wait", champion, f"next decision on {due}", {}, None)
 
         age = (as_of - described(connection, champion)["as_of"]).days if champion else 0
-        verdict = judge(
-            gate, scores, challenger, _baselines(connection, scores, champion), champion, age
-        )
+        baselines = _baselines(connection, scores, champion)
+        verdict = judge(gate, scores, challenger, baselines, champion, age, said)
         decision = "keep" if verdict.winner == champion else "promote"
         promotion_id = _record(
             connection,
@@ -244,6 +254,7 @@ def _refuse(
     retrained: bool,
     champion: str | None,
     newest_day: date,
+    said: Said | None,
 ) -> Decision:
     """Record that a past day makes nothing live, and return what serves it."""
     past = f"{as_of} is a past day (the newest is {newest_day})"
@@ -251,7 +262,8 @@ def _refuse(
     if champion and not retrained:
         serves, reason = champion, f"{past}: {champion}, live then, serves it"
     else:
-        verdict = judge(gate, scores, challenger, _baselines(connection, scores, None))
+        baselines = _baselines(connection, scores, None)
+        verdict = judge(gate, scores, challenger, baselines, said=said)
         figures = verdict.figures
         serves = champion if champion and verdict.winner != challenger else verdict.winner
         reason = f"{past}: {serves} serves this day only; {verdict.reason}"

@@ -1,26 +1,29 @@
 """What a job that gives each client a chance declares, and the rows that it reads.
 
-Its SQL lies in sql/<job>/: dataset.sql (features and label as of any day), publish.sql,
-deciles.sql, observe_deciles.sql and observed.sql.
+Its SQL lies in sql/<job>/: dataset.sql (features and label as of any day), publish.sql and
+observed.sql.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from jobs import champion, pictures
 from jobs.calibration import Calibration, NothingToLearnFrom
 from jobs.champion import Gate
 from jobs.client_scores.slices import Cutoffs, Slices, labelled
 from jobs.warehouse import read_sql
+
+if TYPE_CHECKING:  # takes a second
+    import optuna
 
 PICTURE_ROWS = 5_000
 SEED = 7
@@ -42,7 +45,8 @@ class ClientJob:
         shape: the columns that ``explain`` returns, as SQL defines them.
         staged: the same as Arrow knows them.
         trials: how many parameters are tried when it is tuned.
-        tune: parameters for slices, from so many trials, the first with what was used so far.
+        tune: parameters for slices, from so many trials in a study, the first with what was used
+            so far.
         fit: 'model' and the baselines by name, each with the map with which it would have served
             the gate's rows.
         calibrate: the map of a model, from labelled rows, for the clients to be scored.
@@ -51,6 +55,14 @@ class ClientJob:
         contributions: what each feature adds to a model's calibrated log-odds, and its values.
         save: writes a model into a folder.
         load: reads it.
+        label_by: parameters of dataset.sql and observed.sql that say what the label is.
+        says_yes: to whom of a day's clients, by their chances, the model says yes; None for a job
+            that only gives chances.
+        least_precision: the share of those that is promised to be right; None without a promise.
+        keeps: what is kept with a version in ops.model_version.params.
+        record: writes a trained model's own tables, in the transaction that keeps its figures.
+        pictures: draws pictures beside those of every job: into a folder, with a title, of a
+            model, on labels and chances.
     """
 
     gate: Gate
@@ -59,7 +71,7 @@ class ClientJob:
     shape: str
     staged: pa.Schema
     trials: int
-    tune: Callable[[Slices, int, Params | None], dict[str, float]]
+    tune: "Callable[[Slices, int, Params | None, optuna.Study], dict[str, float]]"
     fit: Callable[[Slices, Params, pd.DataFrame], Mapping[str, Any]]
     calibrate: Callable[[Any, pd.DataFrame, pd.DataFrame], Calibration]
     probabilities: Callable[[Any, pd.DataFrame, Calibration | None], Numbers]
@@ -67,6 +79,12 @@ class ClientJob:
     contributions: Callable[[Any, pd.DataFrame], tuple[pd.DataFrame, pd.DataFrame]]
     save: Callable[[Any, Path], None]
     load: Callable[[Path], Any]
+    label_by: Mapping[str, object] = field(default_factory=dict)
+    says_yes: Callable[[Any, Numbers], NDArray[np.bool_]] | None = None
+    least_precision: Callable[[], float | None] = lambda: None
+    keeps: Callable[[Any], dict[str, object]] = lambda fitted: {}
+    record: Callable[[Connection, str, date, Any], None] | None = None
+    pictures: Callable[[Path, str, Any, pd.DataFrame, pd.Series, Numbers], list[Path]] | None = None
 
     @property
     def name(self) -> str:
@@ -112,15 +130,35 @@ class ClientJob:
             "known_by": known_by,
             "shard": shard,
             "shards": shards,
+            **self.label_by,
         }
 
-    def scores(self, engine: Engine, dataset: pd.DataFrame, versions: list[str]) -> pd.DataFrame:
-        """Return client_id, label and one column of chances per version, named by it."""
-        columns = {
-            each: self.probabilities(self.load(champion.load_model(engine, each)), dataset, None)
-            for each in versions
-        }
-        return dataset[["client_id"]].assign(label=dataset[self.label].astype(int), **columns)
+    def scores(
+        self, engine: Engine, dataset: pd.DataFrame, versions: list[str]
+    ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Return client_id, label and one column of chances per version, named by it; and yeses.
+
+        The yeses are one column per version, or None for a job that says none.
+        """
+        fitted = {each: self.load(champion.load_model(engine, each)) for each in versions}
+        return self.scored(dataset, fitted)
+
+    def scored(
+        self, dataset: pd.DataFrame, fitted: Mapping[str, Any]
+    ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Return the same of models at hand, by version."""
+        chances = {each: self.probabilities(one, dataset, None) for each, one in fitted.items()}
+        yes = self.yes(fitted, chances)
+        label = dataset[self.label].astype(int)
+        return dataset[["client_id"]].assign(label=label, **chances), yes
+
+    def yes(self, fitted: Mapping[str, Any], chances: Mapping[str, Numbers]) -> pd.DataFrame | None:
+        """Return to whom each version says yes, by its chances; None for a job that says none."""
+        if self.says_yes is None:
+            return None
+        return pd.DataFrame(
+            {each: self.says_yes(fitted[each], chance) for each, chance in chances.items()}
+        )
 
     def draw(
         self,
@@ -133,7 +171,12 @@ class ClientJob:
     ) -> list[Path]:
         """Draw every picture of a version on the gate's rows."""
         sample = dataset.sample(min(len(dataset), PICTURE_ROWS), random_state=SEED)
-        return pictures.draw(
+        own = []
+        if self.pictures is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            chances = scored[version].to_numpy()
+            own = self.pictures(out, version, fitted, dataset, scored["label"], chances)
+        return own + pictures.draw(
             out,
             version,
             scored["label"],

@@ -89,7 +89,7 @@ def publish(job: ClientJob, engine: Engine, as_of: date, model_version: str, sha
         f"{job.name}/publish.sql",
         model_version,
         mlflow_run_id=run_id,
-        alongside={f"{job.name}/deciles.sql": {"as_of": as_of}},
+        alongside={"client_scores/deciles.sql": {"job": job.name}},
     )
     return published.rows
 
@@ -108,12 +108,14 @@ def mature(job: ClientJob, engine: Engine, as_of: date) -> int:
             published=day,
             horizon_days=job.cutoffs.horizon_days,
             known_by=as_of,
+            **job.label_by,
         )
         with engine.begin() as connection:
             for decile, positives in frame.groupby("decile")["label"].sum().items():
                 execute(
                     connection,
-                    f"{job.name}/observe_deciles.sql",
+                    "client_scores/observe_deciles.sql",
+                    job=job.name,
                     as_of=day,
                     decile=int(str(decile)),
                     observed=int(positives),
@@ -142,7 +144,7 @@ def visualize(job: ClientJob, engine: Engine, as_of: date, out: Path) -> list[Pa
         beside = champion.baselines_beside(connection, live)
     known_by = cutoff + timedelta(days=job.cutoffs.horizon_days)
     dataset = job.dataset(engine, cutoff, known_by)
-    scored = job.scores(engine, dataset, [live, *beside])
+    scored, _ = job.scores(engine, dataset, [live, *beside])
     fitted = job.load(champion.load_model(engine, live))
     return job.draw(out, live, fitted, dataset, scored, {live: "model", **beside})
 

@@ -3,6 +3,7 @@
 import tempfile
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Engine
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 from jobs import champion
 from jobs.calibration import Calibration
 from jobs.champion import Version
+from jobs.client_scores import tuning
 from jobs.client_scores.client_job import ClientJob, Numbers
 from jobs.client_scores.slices import Slices, split
 from jobs.warehouse import airflow_run_id, only_run
@@ -73,14 +75,8 @@ def _train(job: ClientJob, engine: Engine, as_of: date, gate_rows: pd.DataFrame)
             version if name == "model" else champion.baseline_version(version, name): name
             for name in fitted
         }
-        scored = gate_rows[["client_id"]].assign(
-            label=gate_rows[job.label].astype(int),
-            **{
-                each: job.probabilities(fitted[name], gate_rows, None)
-                for each, name in names.items()
-            },
-        )
-        measured = champion.measure(job.gate, scored, names)
+        scored, yes = job.scored(gate_rows, {each: fitted[name] for each, name in names.items()})
+        measured = champion.measure(job.gate, scored, names, yes)
         drawn = Path(temporary) / "pictures"
         job.draw(drawn, version, fitted["model"], gate_rows, scored, names)
         counts = {
@@ -94,6 +90,7 @@ def _train(job: ClientJob, engine: Engine, as_of: date, gate_rows: pd.DataFrame)
             run_id,
             {
                 **params,
+                **{f"promise_{name}": kept for name, kept in job.keeps(fitted["model"]).items()},
                 **window,
                 **{f"rows_{name}": count for name, count in counts.items()},
                 "as_of": as_of,
@@ -114,7 +111,7 @@ def _train(job: ClientJob, engine: Engine, as_of: date, gate_rows: pd.DataFrame)
                 kind="model" if name == "model" else "baseline",
                 name=fitted[name].name,
                 rows=counts,
-                params=params if name == "model" else {},
+                params={**(params if name == "model" else {}), **job.keeps(fitted[name])},
                 metrics=dict(
                     measured[measured["model_version"] == each][["metric", "value"]].to_numpy()
                 ),
@@ -123,6 +120,8 @@ def _train(job: ClientJob, engine: Engine, as_of: date, gate_rows: pd.DataFrame)
         champion.register(engine, run_id, folders)
     with engine.begin() as connection:
         champion.record_evaluation(connection, job.name, as_of, "gate", measured)
+        if job.record is not None:
+            job.record(connection, version, as_of, fitted["model"])
     return version
 
 
@@ -139,27 +138,30 @@ def _decide(
         compared = [trained, *champion.baselines_beside(connection, trained)]
         live = champion.live_version(connection, job.name, as_of)
     # From the registered files: what is tested is what serves.
-    scored = job.scores(engine, gate_rows, compared)
+    scored, yes = job.scores(engine, gate_rows, compared)
     if live and live not in compared:
-        scored[live] = _as_served(job, engine, live, as_of, gate_rows)
-        measured = champion.measure(job.gate, scored, {live: "champion"})
+        fitted = job.load(champion.load_model(engine, live))
+        scored[live] = _as_served(job, engine, fitted, as_of, gate_rows)
+        if yes is not None:
+            yes[live] = job.yes({live: fitted}, {live: scored[live].to_numpy()})
+        measured = champion.measure(job.gate, scored, {live: "champion"}, yes)
         with engine.begin() as connection:
             champion.record_evaluation(connection, job.name, as_of, "gate", measured)
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
-    decision = champion.decide(engine, job.gate, as_of, scored, trained, actor, retrained)
+    said = None if yes is None else champion.Said(yes, job.least_precision())
+    decision = champion.decide(engine, job.gate, as_of, scored, trained, actor, retrained, said)
     champion.sync_alias(engine, job.name)
     return decision.version
 
 
 def _as_served(
-    job: ClientJob, engine: Engine, model_version: str, as_of: date, gate_rows: pd.DataFrame
+    job: ClientJob, engine: Engine, fitted: Any, as_of: date, gate_rows: pd.DataFrame
 ) -> Numbers:
     """Return the chances with which an older version would have served the gate's cutoff.
 
     Its map follows the newest labels that were complete then, as the map of any served day
     does; the challenger's own map was fitted on labels of the same window.
     """
-    fitted = job.load(champion.load_model(engine, model_version))
     complete = job.level_rows(engine, job.cutoffs.gate(as_of))
     settled = job.calibrate(fitted, complete, gate_rows)
     return job.probabilities(fitted, gate_rows, settled)
@@ -171,7 +173,8 @@ def _tuned(job: ClientJob, engine: Engine, as_of: date, slices: Slices) -> dict[
         known = champion.tuned(connection, job.name, as_of)
     if known and (as_of - known[0]).days < TUNE_EVERY_DAYS:
         return known[1]
-    params = job.tune(slices, job.trials, known[1] if known else None)
+    study = tuning.study(engine, tuning.study_name(job.name, as_of))
+    params = job.tune(slices, job.trials, known[1] if known else None, study)
     with engine.begin() as connection:
         champion.record_tuning(connection, job.name, as_of, params, job.trials, None)
     return params

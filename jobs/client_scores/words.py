@@ -1,4 +1,4 @@
-"""Item2vec: vectors of the categories that clients bought."""
+"""Word2Vec (item2vec): vectors of the words in clients' sequences, such as categories bought."""
 
 import logging
 from dataclasses import dataclass
@@ -8,27 +8,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 WORD_SIZE = 8
-WORDS_FROM = 5  # a category bought less often has no vector
-WORDS = tuple(f"category_{place}" for place in range(WORD_SIZE))
+WORDS_FROM = 5  # a word seen less often has no vector
 SEED = 7
 
 
 @dataclass(frozen=True)
 class Words:
-    """Item2vec: one vector per category that was bought often enough."""
+    """One vector per word that was seen often enough."""
 
     names: tuple[str, ...]
     vectors: NDArray[np.float32]
 
 
-def learn_words(train: pd.DataFrame) -> Words | None:
-    """Return category vectors learned from the clients' categories at the newest cutoff."""
+def learn_words(train: pd.DataFrame, column: str) -> Words | None:
+    """Return vectors learned from the clients' sequences in ``column`` at the newest cutoff."""
     from gensim.models import Word2Vec
 
-    if "categories" not in train:
+    if column not in train:
         return None
     newest = train[train["cutoff_age"] == train["cutoff_age"].min()].sort_values("client_id")
-    sequences = [list(map(str, ids)) for ids in newest["categories"] if ids is not None]
+    sequences = [list(map(str, ids)) for ids in newest[column] if ids is not None]
     seen = pd.Series([word for ids in sequences for word in ids], dtype=object).value_counts()
     if (seen >= WORDS_FROM).sum() < 2:
         return None
@@ -46,9 +45,9 @@ def learn_words(train: pd.DataFrame) -> Words | None:
     return Words(tuple(learned.wv.index_to_key), learned.wv.vectors.astype(np.float32))
 
 
-def word_means(words: Words, categories: pd.Series) -> NDArray[np.float32]:
-    """Return the mean vector of each client's categories; NaN without a known one."""
-    lists = [() if ids is None else ids for ids in categories]
+def word_means(words: Words, sequences: pd.Series) -> NDArray[np.float32]:
+    """Return the mean vector of each client's words; NaN without a known one."""
+    lists = [() if ids is None else ids for ids in sequences]
     lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
     owner = np.repeat(np.arange(len(lists)), lengths)
     flat = pd.Index([word for ids in lists for word in ids], dtype=object)

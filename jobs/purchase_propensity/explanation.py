@@ -9,9 +9,9 @@ from jobs import calibration as logistic_map
 from jobs.calibration import Calibration
 from jobs.client_scores import reasons
 from jobs.client_scores.linear import standardised
-from jobs.client_scores.words import WORDS
 from jobs.purchase_propensity.features import FEATURES, RHYTHM, derive, rhythm_terms
 from jobs.purchase_propensity.model import (
+    CATEGORY_VECTOR,
     THREADS,
     Fitted,
     blocks,
@@ -90,4 +90,4 @@ def _feature(name: str) -> str:
     """Return the feature that a term or tree input belongs to."""
     if name in RHYTHM:
         return "rhythm"
-    return "categories" if name in WORDS else name
+    return "categories" if name in CATEGORY_VECTOR else name

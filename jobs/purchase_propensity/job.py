@@ -59,7 +59,7 @@ DECLARED = ClientJob(
     shape=explanation.SHAPE,
     staged=explanation.STAGED,
     trials=TRIALS,
-    tune=lambda slices, trials, start: training.tune(slices, trials, start=start),
+    tune=training.tune,
     fit=fit,
     calibrate=training.calibrate,
     probabilities=probabilities,

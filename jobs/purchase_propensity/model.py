@@ -23,12 +23,13 @@ from jobs import calibration as logistic_map
 from jobs.calibration import Calibration
 from jobs.client_scores.columns import named
 from jobs.client_scores.linear import Linear, apply_linear
-from jobs.client_scores.words import WORDS, Words, word_means
+from jobs.client_scores.words import WORD_SIZE, Words, word_means
 from jobs.purchase_propensity import features
 from jobs.purchase_propensity.bgnbd import BgNbd
 from jobs.purchase_propensity.spend import Spend, spend_of
 
 THREADS = 2
+CATEGORY_VECTOR = tuple(f"category_{place}" for place in range(WORD_SIZE))
 BLOCK_ROWS = 50_000  # an explanation needs some 5 kB a row while it is made
 
 Numbers = NDArray[np.float64]
@@ -112,9 +113,9 @@ def terms_and_inputs(fitted: Fitted, dataset: pd.DataFrame) -> tuple[pd.DataFram
     made = [values, terms[list(features.RHYTHM)]]
     if fitted.words:
         means = word_means(fitted.words, dataset["categories"])
-        made.append(pd.DataFrame(means, index=dataset.index, columns=WORDS))
+        made.append(pd.DataFrame(means, index=dataset.index, columns=CATEGORY_VECTOR))
     inputs = pd.concat(made, axis=1)
-    wanted = [*features.TREES, *(WORDS if fitted.words else ())]
+    wanted = [*features.TREES, *(CATEGORY_VECTOR if fitted.words else ())]
     if fitted.trees is not None:
         wanted = list(fitted.trees.feature_names_)
     return terms, named(inputs, wanted)

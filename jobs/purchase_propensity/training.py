@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from jobs import calibration as logistic_map
 from jobs.calibration import Calibration, NothingToLearnFrom
+from jobs.client_scores import tuning
 from jobs.client_scores.linear import Linear, apply_linear, fit_linear
 from jobs.client_scores.slices import Slices
 from jobs.client_scores.words import learn_words
@@ -18,6 +20,9 @@ from jobs.purchase_propensity.bgnbd import BgNbd
 from jobs.purchase_propensity.features import TRUNK, purchases, terms_of
 from jobs.purchase_propensity.model import THREADS, Fitted, log_odds, raw_log_odds, terms_and_inputs
 from jobs.purchase_propensity.spend import fit_spend
+
+if TYPE_CHECKING:  # takes a second
+    import optuna
 
 SEED = 7
 
@@ -108,7 +113,10 @@ def _share_of(rows: pd.DataFrame, current: pd.DataFrame) -> float:
 
 
 def tune(
-    slices: Slices, trials: int, seed: int = SEED, start: Mapping[str, float] | None = None
+    slices: Slices,
+    trials: int,
+    start: Mapping[str, float] | None = None,
+    study: "optuna.Study | None" = None,
 ) -> dict[str, float]:
     """Return the parameters with the smallest log loss on the validation slice.
 
@@ -118,36 +126,37 @@ def tune(
 
     ``start`` (default PARAMS) is the first trial, and stays unless the best trial beats it by more
     than two standard errors of the paired difference: the best of several trials is lucky by more
-    than one, and what is gained by luck is lost later.
+    than one, and what is gained by luck is lost later. ``study`` keeps the trials; default none
+    that lasts.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     fixed = {**PARAMS, **(start or {})}
     older = slices.train[slices.train["cutoff_age"] > 0].reset_index(drop=True)
     train = older if older["bought"].nunique() > 1 else slices.train
     rows = _prepare(train, slices.validation)
 
-    def loss(trial: optuna.Trial) -> float:
+    def losses(params: Mapping[str, float]) -> Numbers:
+        fitted = _fit_uncalibrated(rows, params)
+        return _losses(log_odds(fitted, rows.held_terms, rows.held_inputs), rows.held_labels)
+
+    begun = losses(fixed)
+
+    def gain(trial: "optuna.Trial") -> float:
         params = fixed | {
             "ridge": trial.suggest_float("ridge", 0.004, 0.4, log=True),
             "depth": trial.suggest_int("depth", 2, 6),
             "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
             "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 3, 100, log=True),
         }
-        fitted = _fit_uncalibrated(rows, params)
-        z = log_odds(fitted, rows.held_terms, rows.held_inputs)
-        found.append(_losses(z, rows.held_labels))
-        return float(found[-1].mean())
+        gained = begun - (begun if params == fixed else losses(params))
+        error = gained.std() / np.sqrt(len(gained))
+        trial.set_user_attr("is_sure", bool(gained.mean() > 2 * error))
+        return float(gained.mean())
 
-    found: list[Numbers] = []
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     tunable = ("ridge", "depth", "learning_rate", "l2_leaf_reg")
-    study.enqueue_trial({name: fixed[name] for name in tunable})
-    study.optimize(loss, n_trials=trials)
-    gain = found[0] - found[study.best_trial.number]
-    best: dict[str, float] = study.best_params
-    return fixed | best if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) else fixed
+    found = study or tuning.study(None, "purchase_propensity")
+    tuning.search(found, gain, trials, [{name: fixed[name] for name in tunable}])
+    best: dict[str, float] = found.best_params
+    return fixed | best if found.best_trial.user_attrs["is_sure"] else fixed
 
 
 def fit_rhythm(rows: pd.DataFrame) -> BgNbd | None:
@@ -175,7 +184,7 @@ def _prepare(train: pd.DataFrame, validation: pd.DataFrame) -> _Prepared:
     labels = _labels(train, "train")
     held_labels = _labels(validation, "validation")
     unfitted = Linear((), (), (), (), 0.0)
-    rhythm, words = fit_rhythm(train), learn_words(train)
+    rhythm, words = fit_rhythm(train), learn_words(train, "categories")
     start = Fitted("catboost", unfitted, rhythm, Calibration(), None, words)
     return _Prepared(
         start,

@@ -47,6 +47,7 @@ counted as (
         event_day,
         channel,
         event,
+        created_at,
         known_from,
         known_to,
         event_day + 1 as known_at
@@ -60,6 +61,7 @@ counted as (
         messages.event_day,
         messages.channel,
         messages.event,
+        messages.created_at,
         messages.known_from,
         messages.known_to,
         changed.known_at
@@ -75,7 +77,7 @@ counted as (
 
 insert into feature.message_day (
     client_id, event_day, channel, known_from, sends, opens, clicks, purchases, closes,
-    unsubscribes, complaints, hard_bounces, soft_bounces
+    unsubscribes, complaints, hard_bounces, soft_bounces, answer_hours
 )
 select
     client_id,
@@ -90,7 +92,12 @@ select
     count(*) filter (where event = 'unsubscribe'),
     count(*) filter (where event = 'complain'),
     count(*) filter (where event = 'hard_bounce'),
-    count(*) filter (where event = 'soft_bounce')
+    count(*) filter (where event = 'soft_bounce'),
+    coalesce(
+        array_agg(cast(extract(hour from created_at) as smallint) order by created_at)
+        filter (where event in ('open', 'click') and created_at is not null),
+        '{}'
+    )
 from counted
 where known_from <= known_at and known_to > known_at
 group by

@@ -1,0 +1,1 @@
+"""Client engagement: who will answer a message, at a stated precision."""
