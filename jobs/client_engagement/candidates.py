@@ -197,7 +197,8 @@ def _model(model: str, params: Mapping[str, float], labels: Numbers) -> Any:
     if model == "logistic":
         rate = labels.mean()
         penalty = max(params["logistic.ridge"] * len(labels) * rate * (1 - rate), 1e-6)
-        return LogisticRegression(C=1 / penalty, max_iter=1000)
+        # A hundred columns and many more rows: Newton's method takes a tenth of the time.
+        return LogisticRegression(C=1 / penalty, solver="newton-cholesky")
     if model == "catboost":
         return CatBoostClassifier(
             iterations=int(params["catboost.iterations"]),

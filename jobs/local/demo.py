@@ -30,6 +30,7 @@ ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "experiment_readout": (("extract_social",), ()),
     "extract_shop": (("extract_social",), ()),
     "purchase_propensity": (("extract_shop", "feed_recommendation"), ()),
+    "client_engagement": (("purchase_propensity",), ()),
     "retention": (("extract_shop",), ()),
 }
 RUN_SECONDS = 3600

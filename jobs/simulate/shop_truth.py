@@ -8,9 +8,19 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from jobs.simulate.campaigns import BUY_DAYS, OPEN_DAYS, SOFT_BOUNCED, campaigns, response, sends
+from jobs.simulate.campaigns import (
+    BUY_DAYS,
+    GONE_CLICKED,
+    GONE_OPENED,
+    OPEN_DAYS,
+    SOFT_BOUNCED,
+    campaigns,
+    response,
+    sends,
+)
 from jobs.simulate.clients import (
     COMEBACK_DAYS,
+    END_GONE,
     END_LIVING,
     FIRST_CLIENT_ID,
     SECOND_LIFE_DAYS,
@@ -81,6 +91,39 @@ def truth(world: World, as_of: date, horizon_days: int = 90) -> pd.DataFrame:
             "probability": np.clip(1 - none, 0, 1),
             "alive": alive(world, slice(known), day),
             "expected_spend": spend,
+        }
+    )
+
+
+def engagement(world: World, as_of: date, horizon_days: int = 14) -> pd.DataFrame:
+    """Return each client's true chance to click on a message in [as_of, as_of + horizon_days).
+
+    What it knows is what ``truth`` knows: all that happened, the client's traits, whether the
+    client lives and which subscriptions run on as_of, and the campaigns to come; not who will be
+    sent, open or click. A subscription is taken to end at the pace of what its client is on as_of.
+
+    Returns:
+        One row per client born before as_of: client_id, probability, alive (on as_of).
+    """
+    day = day_number(as_of)
+    known = born_by(world, day - 1)
+    blocks = [
+        _clicks(world, slice(first, min(first + BLOCK, known)), day, horizon_days)
+        for first in range(0, known, BLOCK)
+    ]
+    none = np.concatenate(blocks)
+    for began in range(max(world.start, day - len(OPEN_DAYS) + 1), day):
+        sent = sends(world, began)
+        seen = sent["opened"] & (sent["open_day"] < day)
+        may = ~seen & ~sent["soft"] & (sent["ending"] < 0)
+        opens = sent["open_chance"] / (1 - SOFT_BOUNCED[sent["channel"]])
+        later = _later(opens, OPEN_DONE, np.full(len(opens), day - 1 - began))
+        np.multiply.at(none, sent["client"], 1 - np.where(may, later * sent["click_chance"], 0.0))
+    return pd.DataFrame(
+        {
+            "client_id": FIRST_CLIENT_ID + np.arange(known),
+            "probability": np.clip(1 - none, 0, 1),
+            "alive": alive(world, slice(known), day),
         }
     )
 
@@ -169,6 +212,31 @@ def _future(world: World, who: slice, day: int, horizon: int) -> tuple[Array, Ar
             if chances is none:
                 lost = lost + leaving_again
     return none[0] + none[1] + none[2] + lost, spend
+
+
+def _clicks(world: World, who: slice, day: int, horizon: int) -> Array:
+    """Return the chance of no click on what is sent on ``day`` or later."""
+    lives = alive(world, who, day)
+    again = lives & (day >= world.comeback[who])
+    away = ~lives & (day < world.comeback[who])
+    leaves = 1 - np.exp(-np.where(again, 1 / SECOND_LIFE_DAYS, world.leave[who].astype(float)))
+    returns = np.where(away, 1 - np.exp(-1 / COMEBACK_DAYS), 0.0)
+    ends = np.where(lives, END_LIVING, END_GONE)
+    subscribed = world.subscribed_until[who] >= day
+    # chances of living, and of being gone, together with no click yet
+    living, gone = lives.astype(float), (~lives).astype(float)
+    for today in range(day, day + horizon):
+        opened = _done(OPEN_DONE, day + horizon - 1 - today)
+        runs = np.exp(-ends * (today - day + 1)) * opened
+        for channel, share, offer, theme, _ in zip(*campaigns(world, today).values(), strict=True):
+            opens, clicks, _ = response(world, who, channel, offer, theme)
+            chance = np.minimum(share * world.reach[who], 1) * subscribed[:, channel] * runs
+            chance = chance * (1 - SOFT_BOUNCED[channel]) * opens * clicks
+            living = living * (1 - chance)
+            gone = gone * (1 - chance * GONE_OPENED * GONE_CLICKED)
+        leaving, back = living * leaves, gone * returns
+        living, gone = living - leaving + back, gone + leaving - back
+    return np.asarray(living + gone)
 
 
 def _under_way(world: World, day: int, none: Array, spend: Array) -> None:

@@ -71,20 +71,40 @@ baskets as (
     group by ids.client_id
 ),
 
-sent as (
+by_channel as (
     select
         client_id,
-        event_day,
         channel,
-        sends,
-        opens,
-        clicks,
-        purchases,
-        closes,
-        unsubscribes,
-        complaints,
-        hard_bounces,
-        soft_bounces
+        sum(sends) filter (where event_day >= cast(:as_of as date) - 7) as sends_7d,
+        sum(sends) filter (where event_day >= cast(:as_of as date) - 30) as sends_30d,
+        sum(sends) filter (where event_day >= cast(:as_of as date) - 90) as sends_90d,
+        sum(opens) filter (where event_day >= cast(:as_of as date) - 7) as opens_7d,
+        sum(opens) filter (where event_day >= cast(:as_of as date) - 30) as opens_30d,
+        sum(opens) filter (where event_day >= cast(:as_of as date) - 90) as opens_90d,
+        sum(clicks) filter (where event_day >= cast(:as_of as date) - 7) as clicks_7d,
+        sum(clicks) filter (where event_day >= cast(:as_of as date) - 30) as clicks_30d,
+        sum(clicks) filter (where event_day >= cast(:as_of as date) - 90) as clicks_90d,
+        sum(purchases) filter (where event_day >= cast(:as_of as date) - 180) as message_purchases_180d,
+        sum(closes) filter (where event_day >= cast(:as_of as date) - 180) as closes_180d,
+        sum(unsubscribes) filter (where event_day >= cast(:as_of as date) - 180) as unsubscribes_180d,
+        sum(complaints) filter (where event_day >= cast(:as_of as date) - 180) as complaints_180d,
+        sum(hard_bounces) filter (where event_day >= cast(:as_of as date) - 180) as hard_bounces_180d,
+        sum(soft_bounces) filter (where event_day >= cast(:as_of as date) - 180) as soft_bounces_180d,
+        sum(sends) as sends,
+        sum(opens) as opens,
+        sum(clicks) as clicks,
+        sum(purchases) as purchases,
+        sum(closes) as closes,
+        sum(complaints) as complaints,
+        sum(unsubscribes) as unsubscribes,
+        max(event_day) filter (where sends > 0) as last_send_day,
+        max(event_day) filter (where opens > 0) as last_open_day,
+        max(event_day) filter (where clicks > 0) as last_click_day,
+        max(event_day) filter (where purchases > 0) as last_purchase_day,
+        max(event_day) filter (where closes > 0) as last_close_day,
+        max(event_day) filter (where complaints > 0) as last_complain_day,
+        max(event_day) filter (where unsubscribes > 0) as last_unsubscribe_day,
+        max(event_day) as last_day
     from feature.message_day
     where
         event_day < cast(:as_of as date)
@@ -93,117 +113,90 @@ sent as (
         and known_to > cast(:as_of as date)
         and mod(abs(cast(hashint8(client_id) as bigint)), cast(:shards as integer))
         = cast(:shard as integer)
+    group by
+        client_id,
+        channel
 ),
 
 messages as (
     select
-        sent.client_id,
-        sum(sent.opens) as total_opens,
-        sum(sent.clicks) as total_clicks,
-        sum(sent.sends) filter (
-            where sent.event_day >= cast(:as_of as date) - 7
-        ) as sends_7d,
-        sum(sent.sends) filter (
-            where sent.event_day >= cast(:as_of as date) - 30
-        ) as sends_30d,
-        sum(sent.sends) filter (
-            where sent.event_day >= cast(:as_of as date) - 90
-        ) as sends_90d,
-        sum(sent.opens) filter (
-            where sent.event_day >= cast(:as_of as date) - 7
-        ) as opens_7d,
-        sum(sent.opens) filter (
-            where sent.event_day >= cast(:as_of as date) - 30
-        ) as opens_30d,
-        sum(sent.opens) filter (
-            where sent.event_day >= cast(:as_of as date) - 90
-        ) as opens_90d,
-        sum(sent.clicks) filter (
-            where sent.event_day >= cast(:as_of as date) - 7
-        ) as clicks_7d,
-        sum(sent.clicks) filter (
-            where sent.event_day >= cast(:as_of as date) - 30
-        ) as clicks_30d,
-        sum(sent.clicks) filter (
-            where sent.event_day >= cast(:as_of as date) - 90
-        ) as clicks_90d,
-        sum(sent.sends) filter (
-            where sent.channel = 'email' and sent.event_day >= cast(:as_of as date) - 90
-        ) as sends_email_90d,
-        sum(sent.opens) filter (
-            where sent.channel = 'email' and sent.event_day >= cast(:as_of as date) - 90
-        ) as opens_email_90d,
-        sum(sent.clicks) filter (
-            where sent.channel = 'email' and sent.event_day >= cast(:as_of as date) - 90
-        ) as clicks_email_90d,
-        sum(sent.sends) filter (
-            where sent.channel = 'mobile_push' and sent.event_day >= cast(:as_of as date) - 90
-        ) as sends_mobile_push_90d,
-        sum(sent.opens) filter (
-            where sent.channel = 'mobile_push' and sent.event_day >= cast(:as_of as date) - 90
-        ) as opens_mobile_push_90d,
-        sum(sent.clicks) filter (
-            where sent.channel = 'mobile_push' and sent.event_day >= cast(:as_of as date) - 90
-        ) as clicks_mobile_push_90d,
-        sum(sent.sends) filter (
-            where sent.channel = 'web_push' and sent.event_day >= cast(:as_of as date) - 90
-        ) as sends_web_push_90d,
-        sum(sent.opens) filter (
-            where sent.channel = 'web_push' and sent.event_day >= cast(:as_of as date) - 90
-        ) as opens_web_push_90d,
-        sum(sent.clicks) filter (
-            where sent.channel = 'web_push' and sent.event_day >= cast(:as_of as date) - 90
-        ) as clicks_web_push_90d,
-        sum(sent.sends) filter (
-            where sent.channel = 'sms' and sent.event_day >= cast(:as_of as date) - 90
-        ) as sends_sms_90d,
-        sum(sent.opens) filter (
-            where sent.channel = 'sms' and sent.event_day >= cast(:as_of as date) - 90
-        ) as opens_sms_90d,
-        sum(sent.clicks) filter (
-            where sent.channel = 'sms' and sent.event_day >= cast(:as_of as date) - 90
-        ) as clicks_sms_90d,
-        sum(sent.purchases) filter (
-            where sent.event_day >= cast(:as_of as date) - 180
-        ) as message_purchases_180d,
-        sum(sent.closes) filter (
-            where sent.event_day >= cast(:as_of as date) - 180
-        ) as closes_180d,
-        sum(sent.unsubscribes) filter (
-            where sent.event_day >= cast(:as_of as date) - 180
-        ) as unsubscribes_180d,
-        sum(sent.complaints) filter (
-            where sent.event_day >= cast(:as_of as date) - 180
-        ) as complaints_180d,
-        sum(sent.hard_bounces) filter (
-            where sent.event_day >= cast(:as_of as date) - 180
-        ) as hard_bounces_180d,
-        sum(sent.soft_bounces) filter (
-            where sent.event_day >= cast(:as_of as date) - 180
-        ) as soft_bounces_180d,
-        cast(:as_of as date) - max(sent.event_day) filter (where sent.sends > 0)
-            as days_since_send,
-        cast(:as_of as date) - max(sent.event_day) filter (where sent.opens > 0)
-            as days_since_open,
-        cast(:as_of as date) - max(sent.event_day) filter (where sent.clicks > 0)
-            as days_since_click,
-        cast(:as_of as date) - max(sent.event_day) filter (where sent.unsubscribes > 0)
-            as days_since_unsubscribe
-    from sent
-    group by sent.client_id
+        client_id,
+        sum(sends_7d) as sends_7d,
+        sum(sends_30d) as sends_30d,
+        sum(sends_90d) as sends_90d,
+        sum(opens_7d) as opens_7d,
+        sum(opens_30d) as opens_30d,
+        sum(opens_90d) as opens_90d,
+        sum(clicks_7d) as clicks_7d,
+        sum(clicks_30d) as clicks_30d,
+        sum(clicks_90d) as clicks_90d,
+        sum(message_purchases_180d) as message_purchases_180d,
+        sum(closes_180d) as closes_180d,
+        sum(unsubscribes_180d) as unsubscribes_180d,
+        sum(complaints_180d) as complaints_180d,
+        sum(hard_bounces_180d) as hard_bounces_180d,
+        sum(soft_bounces_180d) as soft_bounces_180d,
+        sum(sends_90d) filter (where channel = 'email') as sends_email_90d,
+        sum(opens_90d) filter (where channel = 'email') as opens_email_90d,
+        sum(clicks_90d) filter (where channel = 'email') as clicks_email_90d,
+        sum(sends_90d) filter (where channel = 'mobile_push') as sends_mobile_push_90d,
+        sum(opens_90d) filter (where channel = 'mobile_push') as opens_mobile_push_90d,
+        sum(clicks_90d) filter (where channel = 'mobile_push') as clicks_mobile_push_90d,
+        sum(sends_90d) filter (where channel = 'web_push') as sends_web_push_90d,
+        sum(opens_90d) filter (where channel = 'web_push') as opens_web_push_90d,
+        sum(clicks_90d) filter (where channel = 'web_push') as clicks_web_push_90d,
+        sum(sends_90d) filter (where channel = 'sms') as sends_sms_90d,
+        sum(opens_90d) filter (where channel = 'sms') as opens_sms_90d,
+        sum(clicks_90d) filter (where channel = 'sms') as clicks_sms_90d,
+        sum(opens) as opens,
+        sum(clicks) as clicks,
+        sum(purchases) as purchases,
+        sum(closes) as closes,
+        sum(complaints) as complaints,
+        sum(unsubscribes) as unsubscribes,
+        max(last_send_day) as last_send_day,
+        max(last_open_day) as last_open_day,
+        max(last_click_day) as last_click_day,
+        max(last_purchase_day) as last_purchase_day,
+        max(last_close_day) as last_close_day,
+        max(last_complain_day) as last_complain_day,
+        max(last_unsubscribe_day) as last_unsubscribe_day,
+        (array_agg(channel order by last_day desc, sends desc, channel asc))[1] as last_channel,
+        (array_agg(channel order by sends desc, channel asc))[1] as usual_channel
+    from by_channel
+    group by client_id
 ),
 
--- Of the events of one day, one channel and one client only the counts are known: within a day
--- they stand in the order in which they follow a message.
-events as (
+-- What the client did; messages sent say nothing of that. Of one day only counts are known: within
+-- it the events stand in the order in which they follow a message.
+done as (
+    select
+        messages.client_id,
+        (array_agg(answer.event order by answer.last_day desc, answer.step desc))[1] as last_event,
+        (array_agg(answer.event order by answer.times desc, answer.step desc))[1] as usual_event
+    from messages
+    cross join
+        lateral (
+            values
+            ('close', 4, messages.closes, messages.last_close_day),
+            ('open', 5, messages.opens, messages.last_open_day),
+            ('click', 6, messages.clicks, messages.last_click_day),
+            ('purchase', 7, messages.purchases, messages.last_purchase_day),
+            ('complain', 8, messages.complaints, messages.last_complain_day),
+            ('unsubscribe', 9, messages.unsubscribes, messages.last_unsubscribe_day)
+        ) as answer (event, step, times, last_day)
+    where answer.times > 0
+    group by messages.client_id
+),
+
+lately as (
     select
         sent.client_id,
-        sent.event_day,
-        sent.channel,
-        happened.event,
-        happened.step,
-        happened.times
-    from sent
+        array_agg(
+            happened.event || ' ' || sent.channel
+            order by sent.event_day, happened.step, sent.channel
+        ) as touches
+    from feature.message_day as sent
     cross join
         lateral (
             values
@@ -217,65 +210,15 @@ events as (
             ('complain', 8, sent.complaints),
             ('unsubscribe', 9, sent.unsubscribes)
         ) as happened (event, step, times)
-    where happened.times > 0
-),
-
--- The events are what the client did: messages sent say nothing of that.
-answers as (
-    select
-        client_id,
-        event,
-        step,
-        sum(times) as times,
-        max(event_day) as last_day
-    from events
-    where event not in ('send', 'soft_bounce', 'hard_bounce')
-    group by
-        client_id,
-        event,
-        step
-),
-
-done as (
-    select
-        client_id,
-        (array_agg(event order by last_day desc, step desc))[1] as last_event,
-        (array_agg(event order by times desc, step desc))[1] as usual_event
-    from answers
-    group by client_id
-),
-
-ways as (
-    select
-        client_id,
-        channel,
-        sum(sends) as times,
-        max(event_day) as last_day
-    from sent
-    group by
-        client_id,
-        channel
-),
-
-reached as (
-    select
-        client_id,
-        (array_agg(channel order by last_day desc, times desc, channel asc))[1] as last_channel,
-        (array_agg(channel order by times desc, channel asc))[1] as usual_channel
-    from ways
-    group by client_id
-),
-
-lately as (
-    select
-        client_id,
-        array_agg(
-            event || ' ' || channel
-            order by event_day, step, channel
-        ) as touches
-    from events
-    where event_day >= cast(:as_of as date) - 90
-    group by client_id
+    where
+        happened.times > 0
+        and sent.event_day < cast(:as_of as date)
+        and sent.event_day >= cast(:as_of as date) - 90
+        and sent.known_from <= cast(:as_of as date)
+        and sent.known_to > cast(:as_of as date)
+        and mod(abs(cast(hashint8(sent.client_id) as bigint)), cast(:shards as integer))
+        = cast(:shard as integer)
+    group by sent.client_id
 ),
 
 engaged as (
@@ -309,8 +252,8 @@ select
     cast(purchases.max_price as double precision) as max_price,
     cast(life.purchase_days as double precision) as purchase_days,
     cast(coalesce(purchases.purchase_days_90d, 0) as double precision) as purchase_days_90d,
-    cast(coalesce(messages.total_opens, 0) as double precision) as total_opens,
-    cast(coalesce(messages.total_clicks, 0) as double precision) as total_clicks,
+    cast(coalesce(messages.opens, 0) as double precision) as total_opens,
+    cast(coalesce(messages.clicks, 0) as double precision) as total_clicks,
     cast(coalesce(messages.sends_7d, 0) as double precision) as sends_7d,
     cast(coalesce(messages.sends_30d, 0) as double precision) as sends_30d,
     cast(coalesce(messages.sends_90d, 0) as double precision) as sends_90d,
@@ -338,10 +281,10 @@ select
     cast(coalesce(messages.complaints_180d, 0) as double precision) as complaints_180d,
     cast(coalesce(messages.hard_bounces_180d, 0) as double precision) as hard_bounces_180d,
     cast(coalesce(messages.soft_bounces_180d, 0) as double precision) as soft_bounces_180d,
-    cast(messages.days_since_send as double precision) as days_since_send,
-    cast(messages.days_since_open as double precision) as days_since_open,
-    cast(messages.days_since_click as double precision) as days_since_click,
-    cast(messages.days_since_unsubscribe as double precision) as days_since_unsubscribe,
+    cast(cast(:as_of as date) - messages.last_send_day as double precision) as days_since_send,
+    cast(cast(:as_of as date) - messages.last_open_day as double precision) as days_since_open,
+    cast(cast(:as_of as date) - messages.last_click_day as double precision) as days_since_click,
+    cast(cast(:as_of as date) - messages.last_unsubscribe_day as double precision) as days_since_unsubscribe,
     cast(messages.opens_90d as double precision) / nullif(messages.sends_90d, 0) as open_rate_90d,
     cast(messages.clicks_90d as double precision) / nullif(messages.sends_90d, 0) as click_rate_90d,
     cast(messages.clicks_90d as double precision) / nullif(messages.opens_90d, 0)
@@ -353,12 +296,12 @@ select
     - cast(messages.clicks_90d as double precision) / nullif(messages.sends_90d, 0)
         as click_rate_trend,
     cast(
-        coalesce(messages.total_opens > 0 or messages.total_clicks > 0, false) as integer
+        coalesce(messages.opens > 0 or messages.clicks > 0, false) as integer
     ) as has_interaction,
     done.last_event,
     done.usual_event,
-    reached.last_channel,
-    reached.usual_channel,
+    messages.last_channel,
+    messages.usual_channel,
     baskets.categories,
     lately.touches,
     case when label.is_complete then cast(engaged.client_id is not null as integer) end as target
@@ -368,7 +311,6 @@ left join purchases on life.client_id = purchases.client_id
 left join baskets on life.client_id = baskets.client_id
 left join messages on life.client_id = messages.client_id
 left join done on life.client_id = done.client_id
-left join reached on life.client_id = reached.client_id
 left join lately on life.client_id = lately.client_id
 left join engaged on life.client_id = engaged.client_id
 order by life.client_id

@@ -12,6 +12,8 @@ select
     round(cast(max(value) filter (where metric = 'brier') as numeric), 5) as brier,
     round(cast(max(value) filter (where metric = 'ece') as numeric), 5) as ece,
     round(cast(max(value) filter (where metric = 'lift') as numeric), 2) as lift_top_decile,
+    round(cast(max(value) filter (where metric = 'precision') as numeric), 3) as precision,
+    round(cast(max(value) filter (where metric = 'recall') as numeric), 3) as recall,
     max(rows) as rows
 from bi.model_quality
 where
