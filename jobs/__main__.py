@@ -3,7 +3,7 @@
 import getpass
 import importlib
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Annotated
@@ -293,11 +293,26 @@ def retain(as_of: Day) -> None:
 @app.command()
 def load(
     folder: Path,
-    target_as_of: MaybeDay = None,
+    target_as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Day that labels in a file stand on; of a flat file of clients, by default today.",
+        ),
+    ] = None,
 ) -> None:
-    """Load real files into an empty product database, and their history into the warehouse."""
+    """Load real files into an empty product database, and their history into the warehouse.
+
+    A flat file of clients with their labels goes through the imbalance bench instead.
+    """
+    from jobs.client_engagement import flat
     from jobs.load import job
 
+    if (path := flat.file(folder)) is not None:
+        day = (target_as_of or datetime.now(UTC)).date()
+        version = flat.load(warehouse(), path, day, typer.echo)
+        typer.echo(f"bi.client_engagement_bench has this table as model_version {version}")
+        return
     first, last = job.load(
         engine(settings.setting("NIGHTSHIFT_SIMULATOR_URL")),
         source(),

@@ -65,7 +65,8 @@ def load(
             "ratings (u.data, ratings.dat or ratings.csv); apparel-purchases.csv, "
             "apparel-messages.csv and client-event.csv (apparel-target_binary.csv may stand "
             "beside them); or feed-data.csv with user-data.csv, post-text-df.csv, "
-            "post-image.csv and feed-exclusion.csv, with their owners' columns"
+            "post-image.csv and feed-exclusion.csv, with their owners' columns; or one flat file "
+            "of clients (client_id, total_quantity, total_spent ... target)"
         )
     create_shop(owner)
     create_feed(owner)
