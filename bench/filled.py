@@ -13,8 +13,9 @@ STATEMENTS = (
     insert into feature.message_day
     select client, cast(:as_of as date) - 1 - age,
         (array['email', 'mobile_push', 'sms'])[1 + client % 3],
-        cast(:as_of as date) - age, 'infinity', 1, (client + age) % 3 / 2, (client + age) % 9 / 8,
-        0, 0, 0, 0, 0, 0
+        cast(:as_of as date) - age, 'infinity', 1,
+        cast(abs(hashint8(client * 1000 + age)) % 4 = 0 as integer),
+        cast(abs(hashint8(client * 1000 + age)) % 12 = 0 as integer), 0, 0, 0, 0, 0, 0
     from generate_series(:days - 1, 0, -1) as age
     cross join lateral generate_series(1 + (age * 7919) % 60, :clients, 60) as client
     """,

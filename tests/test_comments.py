@@ -36,5 +36,10 @@ def test_the_comments_name_every_metric(warehouse):
     with warehouse.connect() as connection:
         for view in ("ops.evaluation", "bi.model_quality"):
             comment = connection.execute(asked, {"view": view}).scalar_one()
-            for metric in (*evaluation.METRICS, *evaluation.YES_NO_METRICS, "predicted_rate", "observed_rate"):
+            for metric in (
+                *evaluation.METRICS,
+                *evaluation.YES_NO_METRICS,
+                "predicted_rate",
+                "observed_rate",
+            ):
                 assert metric in comment, f"{view}: {metric}"

@@ -333,7 +333,7 @@ def test_the_pools_are_those_of_the_local_platform(composed):
         if command[:3] == ["airflow", "pools", "set"]
     ]
 
-    assert {said[3]} == set(up.POOLS)
+    assert said[3] == up.HEAVY
 
 
 def test_every_image_is_pinned_to_a_major_version(composed, recipe):

@@ -1,5 +1,6 @@
 """Each DAG run by Airflow itself, with its job's functions replaced by ones that take notes."""
 
+import importlib
 import inspect
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ from jobs.warehouse import airflow_run_id, rows
 from plugins import run
 
 AS_OF = date(2026, 3, 2)
+CLIENT_JOBS = ("purchase_propensity", "client_engagement")
 TABLES = ("apparel_messages", "apparel_purchases", "client_event")
 
 
@@ -59,8 +61,8 @@ def notes() -> list[tuple]:
 
 @pytest.fixture
 def model(monkeypatch, notes) -> ModuleType:
-    """Put a note-taking job in the place of jobs.purchase_propensity.job."""
-    job = ModuleType("jobs.purchase_propensity.job")
+    """Put a note-taking job in the place of the jobs that give each client a chance."""
+    job = ModuleType("job")
 
     def train(engine, as_of, retrain, model_version):
         notes.append(("train", as_of, retrain, model_version, bool(airflow_run_id())))
@@ -89,10 +91,8 @@ def model(monkeypatch, notes) -> ModuleType:
         "run": again,
     }.items():
         setattr(job, name, function)
-    import jobs.purchase_propensity
-
-    monkeypatch.setitem(sys.modules, "jobs.purchase_propensity.job", job)
-    monkeypatch.setattr(jobs.purchase_propensity, "job", job, raising=False)
+    for name in CLIENT_JOBS:
+        monkeypatch.setitem(sys.modules, f"jobs.{name}.job", job)
     return job
 
 
@@ -178,11 +178,14 @@ def alias(monkeypatch) -> list[str]:
     return moved
 
 
-# --- purchase_propensity -----------------------------------------------------------------------
+# --- jobs that give each client a chance --------------------------------------------------------
 
 
-def test_an_ordinary_night_trains_scores_publishes_and_looks_back(bag, model, notes, day_loaded):
-    done = run_dag(bag, "purchase_propensity")
+@pytest.mark.parametrize("dag_id", CLIENT_JOBS)
+def test_an_ordinary_night_trains_scores_publishes_and_looks_back(
+    bag, model, notes, day_loaded, dag_id
+):
+    done = run_dag(bag, dag_id)
 
     assert notes == [
         ("train", AS_OF, False, None, True),
@@ -454,7 +457,6 @@ def test_retention_counts_back_from_its_own_day_and_takes_its_setting(bag, monke
 def test_the_steps_replaced_here_take_what_the_dags_give_them():
     from jobs import pages, retention
     from jobs.extract import job as extract
-    from jobs.purchase_propensity import job as propensity
 
     engine = object()
     for function, values in (
@@ -463,13 +465,15 @@ def test_the_steps_replaced_here_take_what_the_dags_give_them():
         (extract.accept_table, (engine, "client_event", AS_OF)),
         (pages.build, (engine, airflow_home.HOME)),
         (retention.retain, (engine, AS_OF, 400)),
-        (propensity.train, (engine, AS_OF, False, None)),
-        (propensity.score, (engine, AS_OF, "v1", 0, 1)),
-        (propensity.publish, (engine, AS_OF, "v1", 1)),
-        (propensity.mature, (engine, AS_OF)),
     ):
         inspect.signature(function).bind(*values)
-    inspect.signature(propensity.run).bind(engine, AS_OF, model_version="v1")
+    for name in CLIENT_JOBS:
+        job = importlib.import_module(f"jobs.{name}.job")
+        inspect.signature(job.train).bind(engine, AS_OF, False, None)
+        inspect.signature(job.score).bind(engine, AS_OF, "v1", 0, 1)
+        inspect.signature(job.publish).bind(engine, AS_OF, "v1", 1)
+        inspect.signature(job.mature).bind(engine, AS_OF)
+        inspect.signature(job.run).bind(engine, AS_OF, model_version="v1")
 
 
 # --- what all share ----------------------------------------------------------------------------

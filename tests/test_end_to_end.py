@@ -18,7 +18,7 @@ from jobs.settings import ROOT
 CLIENTS, USERS = 6_000, 400
 PATIENCE_SECONDS = 2700
 PORTS = ("POSTGRES", "AIRFLOW", "MLFLOW", "PAGES")
-JOB, FEED = "purchase_propensity", "feed_recommendation"
+JOB, ENGAGEMENT, FEED = "purchase_propensity", "client_engagement", "feed_recommendation"
 DAY_PARTS = 4
 
 
@@ -94,6 +94,29 @@ def test_the_demo_publishes_its_nights_through_airflow(demo, settings):
         assert words in demo
 
 
+def test_each_night_names_clients_who_will_engage_and_keeps_what_was_tried(settings):
+    bi = settings["NIGHTSHIFT_BI_URL"]
+
+    published = ask(
+        bi,
+        "select as_of, count(*), sum(cast(engaged as integer)), count(best_hour)"
+        f" from bi.{ENGAGEMENT}_history group by as_of order by as_of",
+    )
+    tried = ask(
+        bi,
+        "select count(distinct model), count(distinct handling), sum(cast(chosen as integer))"
+        f" from bi.{ENGAGEMENT}_bench group by model_version",
+    )
+
+    assert [row[0] for row in published] == nights()
+    for _, clients, engaged, hours in published:
+        assert clients > CLIENTS / 2
+        assert 0 < engaged < clients / 5
+        assert hours > engaged
+    # Three models and the answer that is always no.
+    assert tried == [(4, 7, 1)] * 2
+
+
 def test_reasons_sum_to_the_log_odds_in_the_view_that_people_read(settings):
     broken = ask(
         settings["NIGHTSHIFT_BI_URL"],
@@ -111,7 +134,7 @@ def test_the_model_beats_the_base_rate_on_rows_it_was_not_fitted_on(settings):
         ask(
             settings["NIGHTSHIFT_BI_URL"],
             "select name, value from bi.model_quality where stage = 'gate'"
-            f" and metric = 'pr_auc' and as_of = '{nights()[0]}'",
+            f" and job = '{JOB}' and metric = 'pr_auc' and as_of = '{nights()[0]}'",
         )
     )
 
@@ -128,7 +151,7 @@ def test_lineage_leads_from_a_row_to_the_runs_that_made_it(settings):
         " and publication.rows > 0 and length(publication.checksum) > 20",
     )
 
-    assert found == [(2,)]
+    assert found == [(4,)]
 
 
 def test_the_nights_found_late_rows_and_set_offenders_aside(settings):
@@ -223,14 +246,15 @@ def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, setti
     checksums = (
         "select table_name, as_of, model_version, checksum from ops.publication"
         f" where as_of between '{first}' and '{last}'"
-        f" and table_name in ('result.{JOB}', 'result.{FEED}') order by table_name, as_of"
+        f" and table_name in ('result.{JOB}', 'result.{ENGAGEMENT}', 'result.{FEED}')"
+        " order by table_name, as_of"
     )
     promotions = "select count(*) from ops.promotion where decision = 'promote'"
     promoted = ask(settings["AIRFLOW_CONN_WAREHOUSE"], f"{promotions} and job = '{JOB}'")
 
     seen = []
     for _ in range(2):
-        for job in (JOB, FEED):
+        for job in (JOB, ENGAGEMENT, FEED):
             made = local(
                 "airflow", "backfill", "create", "--dag-id", job, "--from-date", str(first),
                 "--to-date", str(last), "--reprocess-behavior", "completed",
@@ -238,11 +262,11 @@ def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, setti
                 "--max-active-runs", "1",
             )  # fmt: skip
             assert made.returncode == 0, made.stderr[-2000:]
-        for job in (JOB, FEED):
+        for job in (JOB, ENGAGEMENT, FEED):
             wait_for_backfill(airflow, job)
         seen.append(ask(settings["AIRFLOW_CONN_WAREHOUSE"], checksums))
 
-    tables = (f"result.{FEED}", f"result.{JOB}")
+    tables = (f"result.{ENGAGEMENT}", f"result.{FEED}", f"result.{JOB}")
     assert [row[:2] for row in seen[0]] == [(table, day) for table in tables for day in days]
     assert seen[1] == seen[0]
     after = ask(settings["AIRFLOW_CONN_WAREHOUSE"], f"{promotions} and job = '{JOB}'")

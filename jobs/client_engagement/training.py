@@ -71,6 +71,7 @@ def fit_all(
     Raises:
         NothingToLearnFrom: if a slice has a single label.
     """
+    params = {**PARAMS, **params}
     for name in ("train", "validation", "calibration"):
         require_both(getattr(slices, name), name)
     words = learned_words(slices.train)

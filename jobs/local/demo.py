@@ -23,14 +23,14 @@ from jobs.warehouse import engine, sql_file
 NIGHTS = 2
 # DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
 # its rows by itself; but users react to the lists of the night before, so the feed's days happen
-# one by one. The shop's models, which nobody waits for, train while the feed's next day is copied.
+# one by one. The shop's models, which nobody waits for, train beside the feed's.
 ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "extract_social": ((), ("extract_social", "feed_recommendation")),
     "feed_recommendation": (("extract_social",), ()),
     "experiment_readout": (("extract_social",), ()),
     "extract_shop": (("extract_social",), ()),
-    "purchase_propensity": (("extract_shop", "feed_recommendation"), ()),
-    "client_engagement": (("purchase_propensity",), ()),
+    "purchase_propensity": (("extract_shop",), ()),
+    "client_engagement": (("extract_shop",), ()),
     "retention": (("extract_shop",), ()),
 }
 RUN_SECONDS = 3600

@@ -13,8 +13,8 @@ from jobs.local import airflow_api, databases, postgres, processes, services, st
 from jobs.local.databases import Server
 from jobs.local.progress import Report, step
 
-# name -> (slots, what it is for); DAGs name their pool.
-POOLS = {"heavy": (1, "Training and scoring: each takes all cores and gigabytes of memory")}
+HEAVY = "heavy"  # the pool that DAGs name
+HEAVY_GIGABYTES = 8  # of memory that one training or scoring may take
 STOP_COMMAND_SECONDS = 20
 
 
@@ -24,6 +24,16 @@ class Platform:
 
     server: Server
     settings: Mapping[str, str]
+
+
+def heavy_slots() -> int:
+    """Return how many trainings run at once: as memory allows, at most one a core.
+
+    NIGHTSHIFT_HEAVY_SLOTS says otherwise.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    fitting = min(int(memory // HEAVY_GIGABYTES), os.cpu_count() or 1)
+    return int(settings.setting("NIGHTSHIFT_HEAVY_SLOTS", str(max(fitting, 1))))
 
 
 def open_server(folder: Path, report: Report) -> Server:
@@ -74,8 +84,8 @@ def await_services(
     """Wait until all services are well, give Airflow its pools, and return it."""
     services.wait(platform.server.state, launched, report)
     airflow = services.airflow(platform.server.state)
-    for name, (slots, purpose) in POOLS.items():
-        airflow_api.ensure_pool(airflow, name, slots, purpose)
+    purpose = "Training and scoring: each takes gigabytes of memory, and cores"
+    airflow_api.ensure_pool(airflow, HEAVY, heavy_slots(), purpose)
     return airflow
 
 
