@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:  # takes a second
     import optuna
 
 SCHEMA = "optuna"
+LOCK = "select pg_advisory_xact_lock(hashtextextended('nightshift optuna', 0))"
 SEED = 7
 FIRST_STEP_TO_PRUNE = 1
 
@@ -25,10 +27,16 @@ def study(engine: Engine | None, name: str) -> "optuna.Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = None
     if engine is not None:
-        storage = optuna.storages.RDBStorage(
-            engine.url.render_as_string(hide_password=False),
-            engine_kwargs={"connect_args": {"options": f"-c search_path={SCHEMA}"}},
-        )
+        # Two jobs that tune for the first time would both make optuna's tables.
+        with engine.begin() as connection:
+            connection.execute(text(LOCK))
+            storage = optuna.storages.RDBStorage(
+                engine.url.render_as_string(hide_password=False),
+                engine_kwargs={
+                    "connect_args": {"options": f"-c search_path={SCHEMA}"},
+                    "poolclass": NullPool,
+                },
+            )
     return optuna.create_study(
         study_name=name,
         storage=storage,
