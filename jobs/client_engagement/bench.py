@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from catboost import CatBoostError
 from imblearn.pipeline import Pipeline
 from numpy.typing import NDArray
 
@@ -45,6 +46,7 @@ def compare(
     columns: Columns,
     params: Mapping[str, float],
     aim: Aim,
+    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[pd.DataFrame, Pipeline | None]:
     """Return the bench's table, one row per candidate, and the chosen one's pipeline.
 
@@ -54,7 +56,8 @@ def compare(
     after calibration. ``test`` decides nothing.
 
     The table's columns are those of result.client_engagement_bench but for version and as_of. The
-    pipeline is None where it was fitted on a part of ``train``: fit it again.
+    pipeline is None where it was fitted on a part of ``train``: fit it again. ``report`` is told
+    of each candidate.
 
     Raises:
         NothingToLearnFrom: if ``held`` has a single label.
@@ -74,10 +77,11 @@ def compare(
             fitted = candidates.fit(
                 model, handling, columns if vectors else plain, params, some.inputs, some.labels
             )
-        except ValueError as error:
+        except (ValueError, CatBoostError) as error:
             log.warning("%s with %s is left out: %s", model, handling, error)
             continue
         seconds[key] = time.perf_counter() - begun
+        report(f"{len(seconds)}/{len(wanted)} {model}, {handling}: {seconds[key]:.1f} s")
         tried[key] = fitted
         for name, rows in (("held", held), ("test", test)):
             raw[name][key] = log_odds(fitted, rows.inputs)
@@ -187,8 +191,10 @@ def _answers(test: Rows, yes: NDArray[np.bool_]) -> dict[str, object]:
 
 def _always_no(test: Rows, fit_rows: int) -> dict[str, object]:
     """Return the row of the answer that is right most often and of no use."""
+    rate = float(test.labels.mean())
     return {
         **{"model": ALWAYS_NO, "handling": "none", "vectors": False, "chosen": False},
+        **{"roc_auc": 0.5, "pr_auc": rate, "brier": rate, "ece": rate},
         **{"recall": 0.0, "f1": 0.0, "threshold": 1.0, "fit_rows": fit_rows, "seconds": 0.0},
         **_answers(test, np.zeros(len(test.labels), dtype=bool)),
     }

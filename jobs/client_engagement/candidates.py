@@ -86,14 +86,28 @@ def fit(
     pipeline = _pipeline(model, handling, columns, params, labels)
     if handling == "class_weights":
         weights = np.where(labels == 1, (1 - labels.mean()) / labels.mean(), 1.0)
-        return pipeline.fit(inputs, labels, model__sample_weight=weights / weights.mean())
-    pipeline.fit(inputs, labels)
+        return _fitted(pipeline, inputs, labels, weights)
+    _fitted(pipeline, inputs, labels, None)
     logs = np.zeros(len(labels))
     for _ in range(FOCAL_ROUNDS if handling == "focal" else 0):
         # Half the way each time: the whole way, the sure ones' weights swing from all to nothing.
         logs = (logs + _focal_logs(pipeline.predict_proba(inputs)[:, 1], labels)) / 2
-        weights = np.exp(logs - logs.max())
-        pipeline.fit(inputs, labels, model__sample_weight=weights / weights.mean())
+        _fitted(pipeline, inputs, labels, np.exp(logs - logs.max()))
+    return pipeline
+
+
+def _fitted(
+    pipeline: Pipeline, inputs: pd.DataFrame, labels: Numbers, weights: Numbers | None
+) -> Pipeline:
+    """Fit the pipeline and return it. A forest sums its trees alone: threads do so in any order."""
+    model = pipeline.named_steps["model"]
+    forest = isinstance(model, RandomForestClassifier)
+    if forest:
+        model.set_params(n_jobs=THREADS)
+    told = {} if weights is None else {"model__sample_weight": weights / weights.mean()}
+    pipeline.fit(inputs, labels, **told)
+    if forest:
+        model.set_params(n_jobs=1)
     return pipeline
 
 
@@ -215,6 +229,5 @@ def _model(model: str, params: Mapping[str, float], labels: Numbers) -> Any:
         min_samples_leaf=int(params["forest.min_samples_leaf"]),
         max_features=params["forest.max_features"],
         max_samples=0.5,
-        n_jobs=THREADS,
         random_state=SEED,
     )

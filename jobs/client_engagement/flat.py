@@ -7,11 +7,8 @@ value; a missing word is ``no_information``. Nothing is trained for serving: the
 import csv
 import hashlib
 import math
-import threading
-import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -19,10 +16,10 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 from sqlalchemy import Engine
 
+from jobs.client_engagement import tables
 from jobs.client_engagement.features import FLAT, Columns
 from jobs.client_engagement.labels import LABEL
 from jobs.load.blocks import NotLoadable
-from jobs.warehouse import execute
 
 if TYPE_CHECKING:
     from jobs.client_scores.threshold import Aim
@@ -32,14 +29,13 @@ NUMBERS = (*FLAT.amounts, *FLAT.measures)
 COLUMNS = (CLIENT, *FLAT.amounts, *FLAT.categories, *FLAT.measures, LABEL)
 LARGEST_CLIENT = 2**63 - 1
 FIRST_LINE_LETTERS = 10_000
-TOLD_EVERY_SECONDS = 10
 MENDED = "nothing was loaded. Mend the file, then load it again"
 
 Report = Callable[[str], None]
 
 
-class TooFewLabels(ValueError):
-    """A slice of the clients has one label only."""
+class NothingToCompare(ValueError):
+    """A slice of the clients has one label only, or no feature varies."""
 
 
 def file(folder: Path) -> Path | None:
@@ -84,20 +80,11 @@ def load(warehouse: Engine, path: Path, as_of: date, report: Report) -> str:
     report(f"{path.name}: {len(rows):,} clients, {int(rows[LABEL].sum()):,} with {LABEL} 1")
     try:
         bench, vif = compare(rows, FLAT, aim(), report)
-    except TooFewLabels as error:
+    except NothingToCompare as error:
         raise NotLoadable(f"{path}: {error}; {MENDED}") from error
     report(readable(bench).to_string(index=False))
     with warehouse.begin() as connection:
-        for insert, table in (("insert_bench", bench), ("insert_vif", vif)):
-            for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-                values = {str(name): value for name, value in row.items()}
-                execute(
-                    connection,
-                    f"client_engagement/{insert}.sql",
-                    model_version=version,
-                    as_of=as_of,
-                    **values,
-                )
+        tables.write(connection, version, as_of, bench, vif)
     return version
 
 
@@ -116,7 +103,7 @@ def compare(
         report: is told what is being done.
 
     Raises:
-        TooFewLabels: if one of the three has a single label.
+        NothingToCompare: if one of the three has a single label, or no feature varies.
     """
     from jobs.client_engagement import bench, training
     from jobs.client_engagement.candidates import HANDLINGS, MODELS, PARAMS
@@ -126,11 +113,17 @@ def compare(
     parts = {"fit": slices.train, "choose": slices.validation, "measure": slices.calibration}
     for purpose, part in parts.items():
         if not 0 < part[LABEL].sum() < len(part):
-            raise TooFewLabels(
+            raise NothingToCompare(
                 f"{len(rows):,} clients, {int(rows[LABEL].sum()):,} with {LABEL} 1: of the "
                 f"{len(part):,} clients to {purpose} on, {int(part[LABEL].sum()):,}; expected "
                 "both labels among them, so more clients"
             )
+    features = [*columns.numbers, *columns.categories]
+    if slices.train[features].nunique(dropna=False).max() < 2:
+        raise NothingToCompare(
+            f"every feature has a single value in the {len(slices.train):,} clients to fit on; "
+            "expected one that varies"
+        )
     kept, vif = training.fewer(slices.train, columns, ())
     gone = vif[vif["dropped"].notna()].sort_values("dropped")
     for name, factor in zip(gone["feature"], gone["vif"], strict=True):
@@ -141,8 +134,7 @@ def compare(
         f"{len(MODELS) * len(HANDLINGS)} candidates on {len(train.labels):,} clients, threshold "
         f"for {aim} on {len(held.labels):,}, measured on {len(test.labels):,}"
     )
-    with _ticking(report):
-        table, _ = bench.compare(train, held, test, kept, PARAMS, aim)
+    table, _ = bench.compare(train, held, test, kept, PARAMS, aim, report)
     return table, vif
 
 
@@ -263,22 +255,3 @@ def _number(path: Path, line: int, name: str, written: str) -> float:
 
 def _refuse(path: Path, line: int, found: str, expected: str) -> NoReturn:
     raise NotLoadable(f"{path} line {line}: {found}, expected {expected}; {MENDED}")
-
-
-@contextmanager
-def _ticking(report: Report) -> Iterator[None]:
-    """Report how long the block has been at work, again and again while it is."""
-    over = threading.Event()
-    begun = time.monotonic()
-
-    def tick() -> None:
-        while not over.wait(TOLD_EVERY_SECONDS):
-            report(f"comparing, {time.monotonic() - begun:.0f} s so far")
-
-    ticking = threading.Thread(target=tick, daemon=True)
-    ticking.start()
-    try:
-        yield
-    finally:
-        over.set()
-        ticking.join()

@@ -4,19 +4,17 @@ from collections.abc import Mapping
 from datetime import date
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
 from jobs.champion import Gate
-from jobs.client_engagement import explanation, labels, model, pictures, training
+from jobs.client_engagement import explanation, labels, model, pictures, tables, training
 from jobs.client_engagement.model import Fitted
 from jobs.client_scores import night, reasons
 from jobs.client_scores.client_job import ClientJob
 from jobs.client_scores.slices import Slices
 from jobs.client_scores.threshold import Aim, aim_of, says_yes
 from jobs.client_scores.training import train as train_day
-from jobs.warehouse import execute
 
 JOB = "client_engagement"
 # The primary metric is of the few who engage: ROC AUC is easily high where they are so few.
@@ -55,19 +53,7 @@ def record(connection: Connection, version: str, as_of: date, fitted: Fitted) ->
     """Write the bench and the multicollinearity of a training into their tables."""
     assert fitted.bench is not None
     assert fitted.vif is not None
-    for file, table in (("insert_bench", fitted.bench), ("insert_vif", fitted.vif)):
-        for row in table.to_dict("records"):
-            known = {str(name): None if pd.isna(value) else value for name, value in row.items()}
-            execute(
-                connection,
-                f"{JOB}/{file}.sql",
-                model_version=version,
-                as_of=as_of,
-                **{
-                    name: value.item() if isinstance(value, np.generic) else value
-                    for name, value in known.items()
-                },
-            )
+    tables.write(connection, version, as_of, fitted.bench, fitted.vif)
 
 
 DECLARED = ClientJob(

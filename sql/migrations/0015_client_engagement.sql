@@ -166,8 +166,8 @@ create table result.client_engagement_bench (
     primary key (model_version, model, handling, vectors)
 );
 comment on table result.client_engagement_bench is 'Each training''s candidates on the same rows: what each way of handling imbalance does';
-comment on column result.client_engagement_bench.model_version is 'Version that was chosen from these candidates; see ops.model_version';
-comment on column result.client_engagement_bench.as_of is 'Day it was trained for';
+comment on column result.client_engagement_bench.model_version is 'Version that was chosen from these candidates, see ops.model_version; flat-... of a file that was loaded';
+comment on column result.client_engagement_bench.as_of is 'Day it was trained for; of a file, the day that its labels stand on';
 comment on column result.client_engagement_bench.model is 'logistic, catboost or forest; always_no';
 comment on column result.client_engagement_bench.handling is 'How imbalance was handled: none, class_weights, oversampling, smote_nc, adasyn, undersampling or focal';
 comment on column result.client_engagement_bench.vectors is 'Whether Word2Vec vectors of categories and touches were features';
@@ -259,8 +259,8 @@ select
     seconds
 from result.client_engagement_bench;
 comment on view bi.client_engagement_bench is 'Each training''s candidates on the same rows: what each way of handling imbalance does';
-comment on column bi.client_engagement_bench.model_version is 'Version that was chosen from these candidates; see ops.model_version';
-comment on column bi.client_engagement_bench.as_of is 'Day it was trained for';
+comment on column bi.client_engagement_bench.model_version is 'Version that was chosen from these candidates, see ops.model_version; flat-... of a file that was loaded';
+comment on column bi.client_engagement_bench.as_of is 'Day it was trained for; of a file, the day that its labels stand on';
 comment on column bi.client_engagement_bench.model is 'logistic, catboost or forest; always_no';
 comment on column bi.client_engagement_bench.handling is 'How imbalance was handled: none, class_weights, oversampling, smote_nc, adasyn, undersampling or focal';
 comment on column bi.client_engagement_bench.vectors is 'Whether Word2Vec vectors of categories and touches were features';
