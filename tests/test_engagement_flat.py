@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from jobs import __main__ as command_line
-from jobs.client_engagement import candidates, flat
+from jobs.client_engagement import flat
 from jobs.client_engagement.candidates import HANDLINGS, MODELS
 from jobs.client_engagement.features import Columns
 from jobs.client_scores.threshold import Aim
@@ -125,8 +125,6 @@ def clients(folder: Path, count: int = 400) -> Path:
 def test_a_flat_file_is_compared_on_its_own_labels_and_the_same_file_again_replaces_it(
     warehouse, bench, tmp_path, monkeypatch
 ):
-    # A forest adds its trees up in the order in which threads finish: last digits differ, and focal
-    # weights with them, and so does the forest that is fitted with these.
     path, said = clients(tmp_path), []
     labels = pd.read_csv(path)["target"]
 
