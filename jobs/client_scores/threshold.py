@@ -79,7 +79,7 @@ def aim_of(job: str, default: str) -> Aim:
     """
     name = f"NIGHTSHIFT_{job.upper()}_AIM"
     written = settings.setting(name, default)
-    kind, *words = written.split()
+    kind, *words = written.split() or [""]
     try:
         numbers = tuple(map(float, words))
         right = {
