@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -18,6 +19,7 @@ from jobs.calibration import NothingToLearnFrom
 from jobs.client_engagement import bench, candidates, features, job, training
 from jobs.client_scores import night, tuning
 from jobs.client_scores.client_job import ClientJob
+from jobs.client_scores.threshold import Threshold
 from jobs.warehouse import execute, read_sql, rows, sql_file
 
 NIGHT = date(2026, 3, 1)
@@ -664,19 +666,20 @@ def test_an_aim_out_of_reach_is_refused_and_the_base_rate_stands_in(shop, as_rol
 
 
 @pytest.mark.parametrize(
-    ("aim", "promised"), [("precision 0.3", 0.3), ("clients 50", None), ("value 10 1", None)]
+    ("aim", "promised"), [("precision 0.3", 0.25), ("clients 50", None), ("value 10 1", None)]
 )
 def test_only_an_aim_of_precision_promises_one(monkeypatch, aim, promised):
     monkeypatch.setenv("NIGHTSHIFT_CLIENT_ENGAGEMENT_AIM", aim)
+    threshold = Threshold(aim, 0.1, None, 0.3, 0.25, 0.35, 0.5, 0.4, 0.6, 0.37)
 
-    assert job.least_precision() == promised
+    assert job.least_precision(SimpleNamespace(threshold=threshold)) == promised
     assert str(job.aim()) == aim
 
 
 def test_without_a_setting_one_in_five_is_promised(monkeypatch):
     monkeypatch.delenv("NIGHTSHIFT_CLIENT_ENGAGEMENT_AIM")
 
-    assert job.least_precision() == 0.2
+    assert str(job.aim()) == "precision 0.2"
 
 
 @pytest.mark.usefixtures("plain")

@@ -69,7 +69,8 @@ class Said:
 
     Attributes:
         yes: one column of bool per version, rows as those of the scores.
-        least_precision: the share of them that is promised to be right; None without a promise.
+        least_precision: the share of them that is right at least, as promised; None without a
+            promise.
     """
 
     yes: pd.DataFrame

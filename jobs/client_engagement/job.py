@@ -38,10 +38,14 @@ def aim() -> Aim:
     return aim_of(JOB, AIM)
 
 
-def least_precision() -> float | None:
-    """Return the precision that the aim promises, None where it promises none."""
-    asked = aim()
-    return asked.numbers[0] if asked.kind == "precision" else None
+def least_precision(fitted: Fitted) -> float | None:
+    """Return the lower end of the precision that a model promises, None where its aim is another.
+
+    Not the aim itself: the threshold was chosen on rows that are as few as the gate's, and a model
+    that is right about its chances would be refused every tenth night.
+    """
+    promised = fitted.threshold
+    return promised.precision_low if promised.aim.startswith("precision") else None
 
 
 def fit(slices: Slices, params: Mapping[str, float], gate_rows: pd.DataFrame) -> dict[str, Fitted]:

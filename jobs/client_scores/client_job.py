@@ -58,7 +58,8 @@ class ClientJob:
         label_by: parameters of dataset.sql and observed.sql that say what the label is.
         says_yes: to whom of a day's clients, by their chances, the model says yes; None for a job
             that only gives chances.
-        least_precision: the share of those that is promised to be right; None without a promise.
+        least_precision: the share of those that is right at least, by a model's promise; None
+            without one.
         keeps: what is kept with a version in ops.model_version.params.
         record: writes a trained model's own tables, in the transaction that keeps its figures.
         pictures: draws pictures beside those of every job: into a folder, with a title, of a
@@ -81,7 +82,7 @@ class ClientJob:
     load: Callable[[Path], Any]
     label_by: Mapping[str, object] = field(default_factory=dict)
     says_yes: Callable[[Any, Numbers], NDArray[np.bool_]] | None = None
-    least_precision: Callable[[], float | None] = lambda: None
+    least_precision: Callable[[Any], float | None] = lambda fitted: None
     keeps: Callable[[Any], dict[str, object]] = lambda fitted: {}
     record: Callable[[Connection, str, date, Any], None] | None = None
     pictures: Callable[[Path, str, Any, pd.DataFrame, pd.Series, Numbers], list[Path]] | None = None

@@ -9,7 +9,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from jobs import champion
-from jobs.calibration import Calibration
+from jobs.calibration import Calibration, NothingToLearnFrom
 from jobs.champion import Version
 from jobs.client_scores import tuning
 from jobs.client_scores.client_job import ClientJob, Numbers
@@ -44,6 +44,7 @@ def train(
             serving = model_version
         else:
             gate_rows = job.dataset(engine, gate_cutoff, as_of)
+            _require_both(job, gate_rows, gate_cutoff)
             with engine.connect() as connection:
                 trained = champion.trained_version(connection, job.name, as_of)
             if trained is None or retrain:
@@ -57,6 +58,17 @@ def train(
             lambda: _fit_calibration(job, engine, as_of, serving),
         )
     return serving
+
+
+def _require_both(job: ClientJob, rows: pd.DataFrame, cutoff: date) -> None:
+    """Raise NothingToLearnFrom where nothing can be tested on the gate's rows."""
+    positives = int(rows[job.label].sum())
+    if positives in (0, len(rows)):
+        raise NothingToLearnFrom(
+            f"{job.name}: {job.label} has a single value in the {len(rows)} rows of the gate's "
+            f"cutoff {cutoff}, {positives} positive; no model can be tested on them. Are the days "
+            "since then loaded?"
+        )
 
 
 def _train(job: ClientJob, engine: Engine, as_of: date, gate_rows: pd.DataFrame) -> str:
@@ -148,7 +160,10 @@ def _decide(
         with engine.begin() as connection:
             champion.record_evaluation(connection, job.name, as_of, "gate", measured)
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
-    said = None if yes is None else champion.Said(yes, job.least_precision())
+    said = None
+    if yes is not None:
+        promised = job.least_precision(job.load(champion.load_model(engine, trained)))
+        said = champion.Said(yes, promised)
     decision = champion.decide(engine, job.gate, as_of, scored, trained, actor, retrained, said)
     champion.sync_alias(engine, job.name)
     return decision.version

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # takes a second
 SCHEMA = "optuna"
 LOCK = "select pg_advisory_xact_lock(hashtextextended('nightshift optuna', 0))"
 SEED = 7
+STARTUP_TRIALS = 5  # drawn at random before the others teach
 FIRST_STEP_TO_PRUNE = 1
 
 
@@ -66,11 +67,14 @@ def search(
     import optuna
 
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    for trial in found.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        # Only one training of a day is at work: this is a killed one's, and must count for nothing.
+        found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     for number in range(len(found.get_trials(states=done, deepcopy=False)), trials):
-        # A trial in flight is that of a killed run, and counts for nothing.
-        found.sampler = optuna.samplers.TPESampler(seed=seed + number)
+        sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed + number)
         if number < len(first):
-            found.enqueue_trial(dict(first[number]), skip_if_exists=False)
+            sampler = optuna.samplers.PartialFixedSampler(dict(first[number]), sampler)
+        found.sampler = sampler
         found.optimize(objective, n_trials=1)
 
 

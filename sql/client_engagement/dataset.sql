@@ -103,8 +103,7 @@ by_channel as (
         max(event_day) filter (where purchases > 0) as last_purchase_day,
         max(event_day) filter (where closes > 0) as last_close_day,
         max(event_day) filter (where complaints > 0) as last_complain_day,
-        max(event_day) filter (where unsubscribes > 0) as last_unsubscribe_day,
-        max(event_day) as last_day
+        max(event_day) filter (where unsubscribes > 0) as last_unsubscribe_day
     from feature.message_day
     where
         event_day < cast(:as_of as date)
@@ -161,7 +160,9 @@ messages as (
         max(last_close_day) as last_close_day,
         max(last_complain_day) as last_complain_day,
         max(last_unsubscribe_day) as last_unsubscribe_day,
-        (array_agg(channel order by last_day desc, sends desc, channel asc))[1] as last_channel,
+        (array_agg(
+            channel order by last_send_day desc nulls last, sends desc, channel asc
+        ))[1] as last_channel,
         (array_agg(channel order by sends desc, channel asc))[1] as usual_channel
     from by_channel
     group by client_id

@@ -33,7 +33,7 @@ answered as (
 usual as (
     select
         channel,
-        cast(sum(answers) as double precision) / nullif(sum(sends), 0) as rate
+        coalesce(cast(sum(answers) as double precision) / nullif(sum(sends), 0), 0) as rate
     from answered
     group by channel
 ),
