@@ -21,7 +21,7 @@ from jobs.client_scores.threshold import Aim, choose
 
 log = logging.getLogger(__name__)
 
-FIT_ROWS = 20_000
+FIT_ROWS = 15_000
 RESAMPLES = 200
 ALWAYS_NO = "always_no"
 CHANCES = ("roc_auc", "pr_auc", "brier", "ece")

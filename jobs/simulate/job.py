@@ -20,7 +20,7 @@ from jobs.simulate.shop import Window, arrivals, windows
 from jobs.warehouse import execute, rows
 
 # the demo's shop
-CLIENTS = 25_000
+CLIENTS = 20_000
 HISTORY_DAYS = 540
 SEED = 7
 

@@ -18,7 +18,7 @@ select
 from bi.model_quality
 where
     stage = 'gate'
-    and metric in ('roc_auc', 'pr_auc', 'brier', 'ece', 'lift')
+    and metric in ('roc_auc', 'pr_auc', 'brier', 'ece', 'lift', 'precision', 'recall')
     and as_of = (
         select max(newest.as_of) from bi.model_quality as newest
         where newest.job = model_quality.job and newest.stage = 'gate'
