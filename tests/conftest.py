@@ -19,7 +19,7 @@ from jobs.warehouse import engine
 
 NAMES = {"app": "app_test", "warehouse": "warehouse_test"}
 FOLDERS = "nightshift-test-"
-SCHEMAS = ("raw", "quarantine", "feature", "result", "experiment", "ops", "bi", "staging")
+SCHEMAS = ("raw", "quarantine", "feature", "result", "experiment", "ops", "bi", "staging", "optuna")
 # The owner's tables as the platform meets them (their names, their types).
 SOURCE = """
 create table if not exists apparel_purchases (

@@ -9,7 +9,6 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -17,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from jobs.calibration import NothingToLearnFrom
 from jobs.client_engagement import bench, candidates, features, job, training
-from jobs.client_scores import night, tuning
+from jobs.client_scores import night
 from jobs.client_scores.client_job import ClientJob
 from jobs.client_scores.threshold import Threshold
 from jobs.warehouse import execute, read_sql, rows, sql_file
@@ -145,7 +144,6 @@ def shop(warehouse, remembered) -> Engine:
         connection.execute(text(MESSAGES), window)
         connection.execute(text(PURCHASES), window)
         lives(connection)
-        forget_studies(connection)
     return warehouse
 
 
@@ -178,12 +176,6 @@ def lives(connection) -> None:
     connection.execute(text("analyze"))
     execute(connection, "feature/client_life_insert.sql", known_from=FIRST_DAY)
     connection.execute(text("drop table life_change"))
-
-
-def forget_studies(connection) -> None:
-    """Empty optuna's tables, which outlive a test as they outlive a training."""
-    if connection.execute(text("select to_regclass('optuna.studies')")).scalar_one():
-        connection.execute(text("truncate optuna.studies, optuna.trials restart identity cascade"))
 
 
 def read(engine: Engine, statement: str, **values: object) -> list[tuple]:
@@ -454,7 +446,6 @@ def test_what_happens_from_midnight_on_changes_no_score_and_no_training(shop):
         other = MESSAGES.replace("clicked < ", "clicked >= ").replace("[60, 110", "[999, 999")
         connection.execute(text(other), {"clients": CLIENTS, "first": NIGHT, "last": NIGHT})
         lives(connection)
-        forget_studies(connection)
 
     job.run(shop, NIGHT, retrain=True)
 
@@ -999,74 +990,3 @@ def test_an_old_message_by_a_way_no_longer_used_is_not_the_best_channel(staged, 
     found = staged({1: 0.5}, threshold=0.9)
 
     assert found.loc[1, ["best_channel", "best_channel_answers"]].tolist() == ["email", 10]
-
-
-# Tuning -------------------------------------------------------------------------------------------
-
-FIRST = [{"x": 0.9}, {"x": 0.1}]
-
-
-def found_by(study: optuna.Study, trials: int) -> dict[str, float]:
-    """Return the best parameters of a search for the top of a hill, worse trials pruned."""
-
-    def hill(trial: optuna.Trial) -> float:
-        height = -((trial.suggest_float("x", 0, 1) - 0.3) ** 2)
-        for step in range(3):
-            trial.report(height, step)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return height
-
-    tuning.search(study, hill, trials, FIRST)
-    return study.best_params
-
-
-def tried(study: optuna.Study) -> list[tuple]:
-    over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    return [(trial.state.name, trial.params) for trial in study.get_trials(states=over)]
-
-
-@pytest.fixture
-def studies(warehouse):
-    with warehouse.begin() as connection:
-        forget_studies(connection)
-    return partial(tuning.study, warehouse)
-
-
-@pytest.mark.parametrize("killed_after", [1, 5, 12])
-def test_a_search_killed_halfway_ends_as_one_run_through(studies, warehouse, killed_after):
-    through = found_by(studies("through"), 14)
-
-    found_by(studies("killed"), killed_after)
-    in_flight = optuna.trial.create_trial(
-        state=optuna.trial.TrialState.RUNNING,
-        params={"x": 0.36},
-        distributions={"x": optuna.distributions.FloatDistribution(0, 1)},
-        intermediate_values={0: 9.0},
-    )
-    studies("killed").add_trial(in_flight)
-    best = found_by(studies("killed"), 14)
-
-    assert best == through
-    assert tried(studies("killed")) == tried(studies("through"))
-    assert {state for state, _ in tried(studies("killed"))} == {"COMPLETE", "PRUNED"}
-    names = read(warehouse, "select study_name from optuna.studies order by 1")
-    assert names == [("killed",), ("through",)]
-
-
-def test_a_search_killed_before_its_first_trial_ends_as_one_run_through(studies):
-    found_by(studies("through"), 6)
-
-    studies("killed").enqueue_trial(FIRST[0])
-    found_by(studies("killed"), 6)
-
-    assert tried(studies("killed")) == tried(studies("through"))
-
-
-def test_a_search_that_is_done_tries_nothing_more(studies, warehouse):
-    found_by(studies("done"), 4)
-
-    found_by(studies("done"), 4)
-
-    assert len(tried(studies("done"))) == 4
-    assert read(warehouse, "select count(*) from optuna.trials") == [(4,)]

@@ -26,6 +26,7 @@ from jobs.local import (
     progress,
     services,
     state,
+    up,
     world,
 )
 from jobs.local.databases import Server
@@ -575,3 +576,29 @@ def wait_for(seen, count):
             return found
         time.sleep(0.05)
     raise AssertionError(f"waited 20 s for {count}, have {seen()}")
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "cores", "slots"), [(4, 8, 1), (24, 2, 2), (24, 16, 3), (64, 4, 4)]
+)
+def test_trainings_run_side_by_side_as_memory_and_cores_allow(monkeypatch, gigabytes, cores, slots):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gigabytes * 2**30 // 4096}
+    monkeypatch.delenv("NIGHTSHIFT_HEAVY_SLOTS", raising=False)
+    monkeypatch.setattr(os, "sysconf", pages.get)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+
+    assert up.heavy_slots() == slots
+
+
+def test_the_number_of_trainings_at_once_can_be_set(monkeypatch):
+    monkeypatch.setenv("NIGHTSHIFT_HEAVY_SLOTS", "5")
+
+    assert up.heavy_slots() == 5
+
+
+@pytest.mark.parametrize("written", ["0", "two", "-1", "1.5"])
+def test_a_bad_number_of_trainings_is_told(monkeypatch, written):
+    monkeypatch.setenv("NIGHTSHIFT_HEAVY_SLOTS", written)
+
+    with pytest.raises(settings.BadSetting, match=f"NIGHTSHIFT_HEAVY_SLOTS is '{written}'"):
+        up.heavy_slots()

@@ -8,14 +8,13 @@ import pytest
 
 from jobs import evaluation
 from jobs.client_scores.threshold import (
-    LEAST_CLIENTS,
+    LEAST_ROWS,
     NOBODY,
     Aim,
     Threshold,
     aim_of,
     choose,
     of_kept,
-    promises,
     says_yes,
 )
 from jobs.settings import BadSetting
@@ -45,7 +44,7 @@ def test_a_precision_aim_names_the_most_clients_of_whom_enough_are_right(least, 
     for seed in range(10):
         labels, chance = drawn(seed=seed, digits=digits)
         tried = [chance >= limit for limit in np.unique(chance)]
-        right = [yes for yes in tried if yes.sum() >= LEAST_CLIENTS and labels[yes].mean() >= least]
+        right = [yes for yes in tried if yes.sum() >= LEAST_ROWS and labels[yes].mean() >= least]
         most = max(right, key=np.sum, default=np.zeros(len(labels), dtype=bool))
 
         threshold = chosen(Aim("precision", (least,)), labels, chance)
@@ -53,7 +52,7 @@ def test_a_precision_aim_names_the_most_clients_of_whom_enough_are_right(least, 
         assert (says_yes(threshold, chance) == most).all()
         assert threshold.budget is None
         named.append(most.sum())
-    assert max(named) > LEAST_CLIENTS
+    assert max(named) > LEAST_ROWS
 
 
 @pytest.mark.parametrize("digits", [9, 2])
@@ -210,13 +209,11 @@ def test_the_promised_intervals_hold_what_the_threshold_is_truly_worth(aim):
             "precision": chance[named].mean(),
             "recall": chance[named].sum() / chance.sum(),
         }
-        promised = promises(threshold).set_index("metric")
+        kept = threshold.kept()
         held += [
-            promised.loc[name, "low"] <= value <= promised.loc[name, "high"]
-            for name, value in truth.items()
+            kept[f"{name}_low"] <= value <= kept[f"{name}_high"] for name, value in truth.items()
         ]
 
-    assert list(promised.columns) == ["value", "low", "high"]
     assert 0.9 < np.mean(held) <= 1
 
 

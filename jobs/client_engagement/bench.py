@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jobs import calibration as logistic_map
 from jobs import evaluation
+from jobs.calibration import NothingToLearnFrom
 from jobs.client_engagement import candidates
 from jobs.client_engagement.candidates import HANDLINGS, MODELS
 from jobs.client_engagement.features import Columns
@@ -60,7 +61,7 @@ def compare(
     of each candidate.
 
     Raises:
-        NothingToLearnFrom: if ``held`` has a single label.
+        NothingToLearnFrom: if ``held`` has a single label, or no candidate could be fitted.
     """
     some = some_of(train, FIT_ROWS)
     tried: dict[tuple[str, str, bool], Pipeline] = {}
@@ -85,6 +86,11 @@ def compare(
         tried[key] = fitted
         for name, rows in (("held", held), ("test", test)):
             raw[name][key] = log_odds(fitted, rows.inputs)
+    if not tried:
+        raise NothingToLearnFrom(
+            f"no candidate could be fitted on {len(some.labels)} rows, {some.labels.sum():.0f} of "
+            "them positive; the log says why each failed"
+        )
     maps = {key: logistic_map.fit(z, held.labels) for key, z in raw["held"].items()}
     chances = {
         name: {

@@ -60,7 +60,6 @@ def fit_all(
     params: Mapping[str, float],
     gate_rows: pd.DataFrame,
     aim: Aim,
-    everything: Columns = EVERYTHING,
 ) -> dict[str, Fitted]:
     """Return 'model', the chosen candidate, and every baseline by name.
 
@@ -75,7 +74,7 @@ def fit_all(
     for name in ("train", "validation", "calibration"):
         require_both(getattr(slices, name), name)
     words = learned_words(slices.train)
-    columns, vif = fewer(slices.train, everything, words)
+    columns, vif = fewer(slices.train, EVERYTHING, words)
     train, held, test = (
         rows_of(part, columns, words) for part in (slices.train, held_rows(slices), gate_rows)
     )
@@ -104,11 +103,7 @@ def fit_all(
             finished(f"{model}, {handling}", columns, pipeline, words), bench=table, vif=vif
         )
     }
-    for name, read_by in BASELINES.items():
-        # A flat file lacks some: a baseline without any is the base rate again, and left out.
-        amounts = tuple(each for each in read_by if each in everything.amounts)
-        if read_by and not amounts:
-            continue
+    for name, amounts in BASELINES.items():
         plain = Columns(amounts, (), (), ())
         rows = some_of(rows_of(slices.train, plain, ()), FIT_ROWS)
         kind = "logistic" if amounts else CONSTANT
@@ -156,7 +151,6 @@ def tune(
     trials: int,
     start: Mapping[str, float] | None,
     study: "optuna.Study",
-    everything: Columns = EVERYTHING,
 ) -> dict[str, float]:
     """Return the parameters of every model with the best mean PR AUC in FOLDS of the clients.
 
@@ -167,7 +161,7 @@ def tune(
     fixed = {**PARAMS, **(start or {})}
     require_both(slices.train, "train")
     words = learned_words(slices.train)
-    columns, _ = fewer(slices.train, everything, words)
+    columns, _ = fewer(slices.train, EVERYTHING, words)
     rows = some_of(rows_of(slices.train, columns, words), TUNE_ROWS)
     fold = rows.clients % FOLDS
 
@@ -267,9 +261,10 @@ def recent_share(slices: Slices) -> float:
 
 def rows_of(dataset: pd.DataFrame, columns: Columns, words: tuple[tuple[str, Words], ...]) -> Rows:
     """Return what pipelines read of a slice."""
-    read = inputs(dataset, columns, words) if columns.vectors else inputs(dataset, columns)
     return Rows(
-        read, dataset[LABEL].to_numpy(dtype=float), dataset["client_id"].to_numpy(dtype=np.int64)
+        inputs(dataset, columns, words),
+        dataset[LABEL].to_numpy(dtype=float),
+        dataset["client_id"].to_numpy(dtype=np.int64),
     )
 
 

@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from jobs import evaluation, settings
 from jobs.settings import BadSetting
 
-# A precision seen on fewer clients is luck.
-LEAST_CLIENTS = 20
+# A precision seen on fewer rows is luck.
+LEAST_ROWS = 20
 NOBODY = 1.0  # a threshold that no chance reaches
 KINDS = {
     "precision": "'precision P': at least this share of those named are right, as many as can be",
@@ -87,7 +86,7 @@ def aim_of(job: str, default: str) -> Aim:
             "clients": len(numbers) == 1 and numbers[0] >= 1 and numbers[0].is_integer(),
             "value": len(numbers) == 2 and 0 < numbers[1] < numbers[0] < np.inf,
         }.get(kind, False)
-    except (ValueError, IndexError):
+    except ValueError:
         right = False
     if not right:
         raise BadSetting(f"{name} is {written!r}; expected {', '.join(KINDS.values())}")
@@ -120,7 +119,7 @@ def choose(
     whole = np.append(ranked[1:] != ranked[:-1], True)
     budget = None
     if aim.kind == "precision":
-        fits = whole & (found / named >= aim.numbers[0]) & (named >= LEAST_CLIENTS)
+        fits = whole & (found / named >= aim.numbers[0]) & (named >= LEAST_ROWS)
         last = int(np.flatnonzero(fits)[-1]) if fits.any() else -1
     elif aim.kind == "value":
         worth = np.where(whole, aim.numbers[0] * found - aim.numbers[1] * named, -np.inf)
@@ -149,18 +148,10 @@ def says_yes(threshold: Threshold, chances: ArrayLike) -> NDArray[np.bool_]:
     return yes
 
 
-def promises(threshold: Threshold) -> pd.DataFrame:
-    """Return metric, value, low, high of what was promised."""
-    return pd.DataFrame(
-        [
-            (name, *(getattr(threshold, name + end) for end in ("", "_low", "_high")))
-            for name in ("precision", "recall")
-        ],
-        columns=["metric", "value", "low", "high"],
-    )
-
-
 def _between(ranked: Numbers, last: int) -> float:
-    """Return a threshold between the last chance named and the next, safe from rounding."""
+    """Return a threshold between the last chance named and the next, safe from rounding.
+
+    Where everybody is named it is 0: they stay so when the level of the chances moves.
+    """
     below = ranked[ranked < ranked[last]]
-    return float((ranked[last] + below[0]) / 2) if len(below) else float(ranked[last])
+    return float((ranked[last] + below[0]) / 2) if len(below) else 0.0

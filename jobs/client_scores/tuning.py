@@ -71,10 +71,13 @@ def search(
         # Only one training of a day is at work: this is a killed one's, and must count for nothing.
         found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     for number in range(len(found.get_trials(states=done, deepcopy=False)), trials):
-        sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed + number)
-        if number < len(first):
-            sampler = optuna.samplers.PartialFixedSampler(dict(first[number]), sampler)
-        found.sampler = sampler
+        found.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP_TRIALS, seed=seed + number
+        )
+        # One that waits was put there before a kill, and is this very one.
+        waiting = found.get_trials(states=(optuna.trial.TrialState.WAITING,), deepcopy=False)
+        if number < len(first) and not waiting:
+            found.enqueue_trial(dict(first[number]))
         found.optimize(objective, n_trials=1)
 
 

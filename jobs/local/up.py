@@ -30,10 +30,19 @@ def heavy_slots() -> int:
     """Return how many trainings run at once: as memory allows, at most one a core.
 
     NIGHTSHIFT_HEAVY_SLOTS says otherwise.
+
+    Raises:
+        BadSetting: if it is no number of slots.
     """
+    if written := settings.setting("NIGHTSHIFT_HEAVY_SLOTS", ""):
+        if not written.isdecimal() or int(written) < 1:
+            raise settings.BadSetting(
+                f"NIGHTSHIFT_HEAVY_SLOTS is {written!r}; expected how many trainings may run at "
+                "once, 1 or more"
+            )
+        return int(written)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    fitting = min(int(memory // HEAVY_GIGABYTES), os.cpu_count() or 1)
-    return int(settings.setting("NIGHTSHIFT_HEAVY_SLOTS", str(max(fitting, 1))))
+    return max(1, min(int(memory // HEAVY_GIGABYTES), os.cpu_count() or 1))
 
 
 def open_server(folder: Path, report: Report) -> Server:
