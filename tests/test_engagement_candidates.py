@@ -42,6 +42,11 @@ COLUMNS = Columns(
 )
 QUICK = PARAMS | {"catboost.iterations": 40, "forest.trees": 15, "forest.min_samples_leaf": 5}
 AIM = Aim("clients", (100.0,))
+BASELINES = {
+    "base_rate": (),
+    "recency": ("days_since_click",),
+    "activity": ("total_clicks", "days_since_click"),
+}
 EVENTS, CHANNELS = np.array(["click", "open", "close"]), np.array(["email", "sms"])
 
 
@@ -81,6 +86,15 @@ TRAIN, HELD, TEST = (
 
 def fitted(name: str, handling: str = "none", columns: Columns = COLUMNS, train: Rows = TRAIN):
     return candidates.fit(name, handling, columns, QUICK, train.inputs, train.labels)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_columns():
+    """Train on the few columns of the made clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "EVERYTHING", COLUMNS)
+        patch.setattr(training, "BASELINES", BASELINES)
+        yield
 
 
 # Each candidate -----------------------------------------------------------------------------------
@@ -603,7 +617,7 @@ def trained() -> dict[str, Fitted]:
         patch.setattr(bench, "HANDLINGS", ("none", "class_weights"))
         patch.setattr(bench, "RESAMPLES", 50)
         cut, gate = slices()
-        return training.fit_all(cut, QUICK, gate, AIM, COLUMNS)
+        return training.fit_all(cut, QUICK, gate, AIM)
 
 
 @pytest.fixture(scope="module")
@@ -617,7 +631,7 @@ def of_each() -> dict[str, Fitted]:
             patch.setattr(bench, "MODELS", (name,))
             patch.setattr(bench, "_chosen", lambda held, chances: next(iter(chances)))
             cut, gate = slices()
-            found[name] = training.fit_all(cut, QUICK, gate, AIM, COLUMNS)["model"]
+            found[name] = training.fit_all(cut, QUICK, gate, AIM)["model"]
     return found
 
 
@@ -743,7 +757,7 @@ def test_a_slice_with_one_label_is_nothing_to_learn_from_and_named(slice_name, l
     alike = replace(cut, **{slice_name: getattr(cut, slice_name).assign(target=label)})
 
     with pytest.raises(NothingToLearnFrom, match=f"single value in the .* of the {slice_name}"):
-        training.fit_all(alike, QUICK, gate, AIM, COLUMNS)
+        training.fit_all(alike, QUICK, gate, AIM)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -757,7 +771,7 @@ def test_three_positives_are_trained_on_without_what_needs_more(positives, monke
         first = frame.index[frame["target"] == 1][:count]
         few[name] = frame.assign(target=frame.index.isin(first).astype(int))
 
-    found = training.fit_all(Slices(**few), QUICK, gate, AIM, COLUMNS)
+    found = training.fit_all(Slices(**few), QUICK, gate, AIM)
 
     table = found["model"].bench
     tried = set(table.loc[table["model"] == "logistic", "handling"])
@@ -776,7 +790,7 @@ def test_too_few_positives_to_tune_with_say_so_or_leave_what_was_used():
     alone = replace(cut, train=cut.train.assign(target=cut.train.index.isin(one).astype(int)))
 
     with pytest.raises(NothingToLearnFrom, match="too few positives to tune with"):
-        training.tune(alone, 3, QUICK, tuning.study(None, "few"), COLUMNS)
+        training.tune(alone, 3, QUICK, tuning.study(None, "few"))
 
 
 # Tuning -------------------------------------------------------------------------------------------
@@ -788,8 +802,8 @@ def test_a_model_keeps_its_parameters_unless_others_are_better(monkeypatch):
     cut, _ = slices(touches=False)
     spoilt = {"logistic.ridge": 1e5}
 
-    kept = training.tune(cut, 1, QUICK, tuning.study(None, "kept"), COLUMNS)
-    mended = training.tune(cut, 4, QUICK | spoilt, tuning.study(None, "mended"), COLUMNS)
+    kept = training.tune(cut, 1, QUICK, tuning.study(None, "kept"))
+    mended = training.tune(cut, 4, QUICK | spoilt, tuning.study(None, "mended"))
 
     assert kept == QUICK
     assert mended["logistic.ridge"] < 1
@@ -801,7 +815,7 @@ def test_a_model_keeps_its_parameters_unless_others_are_better(monkeypatch):
 def test_a_tuning_that_is_killed_goes_on_and_ends_as_one_run_through(monkeypatch):
     monkeypatch.setattr(training, "MODELS", ("logistic",))
     cut, _ = slices(touches=False)
-    through = training.tune(cut, 5, QUICK, tuning.study(None, "through"), COLUMNS)
+    through = training.tune(cut, 5, QUICK, tuning.study(None, "through"))
     study, fits = tuning.study(None, "killed"), []
     fit = candidates.fit
 
@@ -813,8 +827,8 @@ def test_a_tuning_that_is_killed_goes_on_and_ends_as_one_run_through(monkeypatch
 
     monkeypatch.setattr(candidates, "fit", dies)
     with pytest.raises(KeyboardInterrupt):
-        training.tune(cut, 5, QUICK, study, COLUMNS)
+        training.tune(cut, 5, QUICK, study)
 
-    ended = training.tune(cut, 5, QUICK, study, COLUMNS)
+    ended = training.tune(cut, 5, QUICK, study)
 
     assert ended == through

@@ -184,7 +184,8 @@ def test_the_page_loads_nothing_from_elsewhere(site, connection):
 def test_a_good_night_says_so(site, connection, session, given):
     for table in ("apparel_messages", "apparel_purchases"):
         load(given, table, date(2026, 3, 1))
-    publish(given, AS_OF)
+    for table in ("result.purchase_propensity", "result.client_engagement"):
+        publish(given, AS_OF, table)
 
     text = shown(site)
 
