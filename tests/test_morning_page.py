@@ -181,11 +181,15 @@ def test_the_page_loads_nothing_from_elsewhere(site, connection):
 # --- what it says ------------------------------------------------------------------------------
 
 
-def test_a_good_night_says_so(site, connection, session, given):
+def test_a_good_night_says_so(site, connection, warehouse, session, given):
     for table in ("apparel_messages", "apparel_purchases"):
         load(given, table, date(2026, 3, 1))
-    for table in ("result.purchase_propensity", "result.client_engagement"):
-        publish(given, AS_OF, table)
+    made = "select table_name from ops.result_table where inputs && :loaded"
+    shop = ["raw.apparel_messages", "raw.apparel_purchases"]
+    with warehouse.connect() as reading:
+        results = rows(reading, made, loaded=shop)
+    for result in results:
+        publish(given, AS_OF, result["table_name"])
 
     text = shown(site)
 
