@@ -185,7 +185,7 @@ def test_a_good_night_says_so(site, connection, warehouse, session, given):
     for table in ("apparel_messages", "apparel_purchases"):
         load(given, table, date(2026, 3, 1))
     made = "select table_name from ops.result_table where inputs && :loaded"
-    shop = ["raw.apparel_messages", "raw.apparel_purchases"]
+    shop = ["apparel_messages", "apparel_purchases"]
     with warehouse.connect() as reading:
         results = rows(reading, made, loaded=shop)
     for result in results:
