@@ -18,13 +18,13 @@ from plugins import run
 
 @dag(**run.DAILY, params=run.ARM_PARAMS, doc_md=__doc__, tags={"model", "social", "impact:high"})
 def feed_recommendation():
-    @task(**run.HEAVY)
+    @task(**run.HEAVY_FIRST)
     def train(version: str | None) -> dict[str, str]:
         from jobs.feed_recommendation import job
 
         return job.train(run.warehouse(), run.as_of(), run.params()["retrain"], version)
 
-    @task(**run.HEAVY, map_index_template="shard {{ task.op_kwargs['shard'] }}")
+    @task(**run.HEAVY_FIRST, map_index_template="shard {{ task.op_kwargs['shard'] }}")
     def score(versions: dict[str, str], shard: int) -> int:
         from jobs.feed_recommendation import serving
 
@@ -42,7 +42,7 @@ def feed_recommendation():
 
         return job.mature(run.warehouse(), run.as_of())
 
-    @task(**run.HEAVY, map_index_template="{{ task.op_kwargs['day'] }}")
+    @task(**run.HEAVY_FIRST, map_index_template="{{ task.op_kwargs['day'] }}")
     def rescore(version: str, day: str) -> None:
         from jobs.feed_recommendation import job
 

@@ -54,7 +54,7 @@ def demo_command(
     clients: Annotated[int | None, typer.Option(help="Size of the simulated shop.")] = None,
     users: Annotated[int | None, typer.Option(help="Size of the simulated feed.")] = None,
 ) -> None:
-    """Bring everything up, simulate a product, load its history, run the last two nights."""
+    """Bring everything up, simulate a product, load its history, run its last nights."""
     from jobs.local import demo
 
     guarded("make demo", lambda folder: demo.demo(folder, demo.today(), clients, users))
