@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from jobs.client_scores import tuning
+from jobs.settings import BadSetting
 
 FIRST = [{"x": 0.9}, {"x": 0.1}]
 
@@ -76,3 +77,18 @@ def test_a_search_that_is_done_tries_nothing_more(studies, warehouse):
     with warehouse.connect() as connection:
         count = connection.execute(text("select count(*) from optuna.trials")).scalar_one()
     assert count == 4
+
+
+def test_a_setting_says_how_many_are_tried(monkeypatch):
+    monkeypatch.delenv(tuning.BUDGET, raising=False)
+    assert tuning.budget(8) == 8
+    monkeypatch.setenv(tuning.BUDGET, "3")
+    assert tuning.budget(8) == 3
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "many", "2.5"])
+def test_a_budget_that_is_no_number_is_told(monkeypatch, written):
+    monkeypatch.setenv(tuning.BUDGET, written)
+
+    with pytest.raises(BadSetting, match=f"{tuning.BUDGET} is '{written}'; expected a number"):
+        tuning.budget(8)

@@ -44,7 +44,7 @@ class ClientJob:
         label: column of its dataset with the label, 0 or 1; null while it is not known.
         shape: the columns that ``explain`` returns, as SQL defines them.
         staged: the same as Arrow knows them.
-        trials: how many parameters are tried when it is tuned.
+        trials: how many parameters are tried when it is tuned, if no setting says otherwise.
         tune: parameters for slices, from so many trials in a study, the first with what was used
             so far.
         fit: 'model' and the baselines by name, each with the map with which it would have served

@@ -189,9 +189,10 @@ def _tuned(job: ClientJob, engine: Engine, as_of: date, slices: Slices) -> dict[
     if known and (as_of - known[0]).days < TUNE_EVERY_DAYS:
         return known[1]
     study = tuning.study(engine, tuning.study_name(job.name, as_of))
-    params = job.tune(slices, job.trials, known[1] if known else None, study)
+    trials = tuning.budget(job.trials)
+    params = job.tune(slices, trials, known[1] if known else None, study)
     with engine.begin() as connection:
-        champion.record_tuning(connection, job.name, as_of, params, job.trials, None)
+        champion.record_tuning(connection, job.name, as_of, params, trials, None)
     return params
 
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, text
 from sqlalchemy.pool import NullPool
 
+from jobs import settings
+
 if TYPE_CHECKING:  # takes a second
     import optuna
 
+BUDGET = "NIGHTSHIFT_TUNING_TRIALS"
 SCHEMA = "optuna"
 LOCK = "select pg_advisory_xact_lock(hashtextextended('nightshift optuna', 0))"
 SEED = 7
@@ -47,6 +50,20 @@ def study(engine: Engine | None, name: str) -> "optuna.Study":
     )
 
 
+def budget(default: int) -> int:
+    """Return how many parameters are tried: what BUDGET says, or the job's own number.
+
+    Raises:
+        BadSetting: if it is no number, or less than 1.
+    """
+    written = settings.setting(BUDGET, str(default))
+    if not written.isdecimal() or int(written) < 1:
+        raise settings.BadSetting(
+            f"{BUDGET} is {written!r}; expected a number of trials, 1 or more"
+        )
+    return int(written)
+
+
 def study_name(job: str, as_of: date) -> str:
     """Return what the study of a day's training is called."""
     return f"{job}-{as_of}"
@@ -81,4 +98,4 @@ def search(
         found.optimize(objective, n_trials=1)
 
 
-__all__ = ["search", "study", "study_name"]
+__all__ = ["budget", "search", "study", "study_name"]

@@ -1,5 +1,6 @@
 """The demo: a product's history loaded as a range, its last nights run by a real Airflow."""
 
+import os
 import time
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from jobs import settings
+from jobs.client_scores import tuning
 from jobs.extract import job
 from jobs.local import airflow_api, feed, up
 from jobs.local.airflow_api import Airflow
@@ -25,16 +27,19 @@ NIGHTS = 2
 LAST_NIGHT_ONLY = {"extract_shop", "purchase_propensity", "client_engagement", "retention"}
 # DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
 # its rows by itself; but users react to the lists of the night before, so the feed's days happen
-# one by one. The shop's night, which nobody waits for, runs beside the feed's.
+# one by one. The shop's night, which nobody waits for, runs beside the feed's; its models wait
+# until the feed's can train, who go first.
 ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "extract_social": ((), ("extract_social", "feed_recommendation")),
     "feed_recommendation": (("extract_social",), ()),
     "experiment_readout": (("extract_social",), ()),
     "extract_shop": ((), ()),
-    "purchase_propensity": (("extract_shop",), ()),
-    "client_engagement": (("extract_shop",), ()),
+    "purchase_propensity": (("extract_shop",), ("extract_social",)),
+    "client_engagement": (("extract_shop",), ("extract_social",)),
     "retention": (("extract_shop",), ()),
 }
+# A first night tunes every model, which later ones do once a week: enough to see it done.
+TUNING_TRIALS = 3
 RUN_SECONDS = 3600
 # A look at a run's tasks takes the api-server some .03 s, which the runs themselves need.
 POLL_SECONDS = 2
@@ -77,6 +82,7 @@ def demo(folder: Path, last: date, clients: int | None = None, users: int | None
         LocalError: if a step can't be done; it names what to look at.
     """
     begun = time.monotonic()
+    os.environ.setdefault(tuning.BUDGET, str(TUNING_TRIALS))
     platform = up.prepare_databases(folder)
     world = remembered(folder, last, clients, users)
     nights = [last - night * ONE_DAY for night in reversed(range(NIGHTS))]
