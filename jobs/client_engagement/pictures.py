@@ -114,7 +114,7 @@ def scatter(path: Path, title: str, dataset: pd.DataFrame, labels: Numbers) -> P
         for label, colour, name in ((0, MISSING_COLOUR, "did not"), (1, COLOURS[1], "engaged")):
             rows = some[labels[some] == label]
             x, y = (numbers[name].iloc[rows] for name in (across, up))
-            part.scatter(x, y, s=5, color=colour, alpha=0.5, linewidths=0, label=name)
+            part.scatter(x, y, s=10, color=colour, alpha=0.5, linewidths=0, label=name)
         part.set_xlabel(across, fontsize=8)
         part.set_ylabel(up, fontsize=8)
         part.tick_params(labelsize=7)
