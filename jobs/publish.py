@@ -60,6 +60,8 @@ def stage(
     part: str,
     shape: str,
     blocks: Iterable[pa.Table],
+    *,
+    model_version: str | None = None,
 ) -> str:
     """Put rows into a staging table of their own, replacing what an earlier try left there.
 
@@ -74,6 +76,7 @@ def stage(
         shape: column definitions of the staging table, in SQL.
         blocks: the rows, names and types as in ``shape``; one is made while the one before is
             written, so two are held at a time.
+        model_version: version that makes the rows, which alone may publish them; None if any may.
 
     Returns:
         The staging table's name.
@@ -88,7 +91,7 @@ def stage(
         def execute(statement: str) -> None:
             cursor.execute(statement)
 
-        _stage(execute, cursor.fetchone, write, name, shape, blocks)
+        _stage(execute, cursor.fetchone, write, name, shape, blocks, model_version=model_version)
         connection.commit()
     return name
 
@@ -133,6 +136,7 @@ def _stage(
     shape: str,
     blocks: Iterable[Block],
     read_at: datetime | None = None,
+    model_version: str | None = None,
 ) -> None:
     """Make the table and fill it, in the transaction that ``execute`` and ``write`` share."""
     quoted = sql.Identifier("staging", name)
@@ -150,8 +154,9 @@ def _stage(
     # This transaction began before the first block was made.
     execute("select cast(now() as text)")
     begun = read_at.isoformat() if read_at else fetchone()[0]
-    remembered = sql.Literal(json.dumps({"rows": count, "read_at": begun}))
-    execute(sql.SQL("comment on table {} is {}").format(quoted, remembered).as_string())
+    remembered = {"rows": count, "read_at": begun, "model_version": model_version}
+    comment = sql.Literal(json.dumps(remembered))
+    execute(sql.SQL("comment on table {} is {}").format(quoted, comment).as_string())
 
 
 def publish(
@@ -195,7 +200,7 @@ def publish(
     with only_run(warehouse, f"publish {table}", as_of):
         with warehouse.begin() as connection:
             ours = driver(connection)
-            read_at = _require_whole(ours, table, as_of, staged)
+            read_at = _require_whole(ours, table, as_of, staged, model_version)
             count = _fill(ours, table, fresh, as_of, staged, select, model_version, values)
             if not count:
                 raise NothingToPublish(
@@ -300,7 +305,9 @@ def partitions(connection: Connection, table: str) -> list[dict[str, Any]]:
     return rows(connection, sql_file("publish/partitions.sql"), table_name=table)
 
 
-def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str]) -> datetime:
+def _require_whole(
+    ours: Postgres, table: str, as_of: date, staged: Sequence[str], model_version: str
+) -> datetime:
     """Return when the first of the parts began to be read, if all have the rows they should."""
     begun = []
     for part in staged:
@@ -318,6 +325,12 @@ def _require_whole(ours: Postgres, table: str, as_of: date, staged: Sequence[str
                 f"{table} {as_of}: staging.{part} has {found[0]} rows, {remembered['rows']} were "
                 "staged: Postgres restarted after a crash, or a client was forgotten meanwhile. "
                 "Score the day again, then publish; the newest published day goes on serving"
+            )
+        if remembered["model_version"] not in (None, model_version):
+            raise StagedRowsLost(
+                f"{table} {as_of}: staging.{part} was scored by {remembered['model_version']} "
+                f"meanwhile, not by {model_version}: two runs of the day at once? Score the day "
+                "again, then publish; the newest published day goes on serving"
             )
         begun.append(datetime.fromisoformat(remembered["read_at"]))
     return min(begun)

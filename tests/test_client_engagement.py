@@ -717,6 +717,27 @@ def test_precision_and_recall_are_written_back_when_fourteen_days_are_over(shop,
     ) == [(len(clicked), 1.0)]
     assert job.mature(shop, NIGHT + 15 * DAY) == 0
 
+    # A day that is published anew has its deciles' outcome taken back, and is given it again.
+    with shop.begin() as connection:
+        connection.execute(text("update result.score_deciles set observed = null"))
+    assert job.mature(shop, NIGHT + 15 * DAY) == 1
+    assert read(analyst, "select sum(observed) from bi.client_engagement_deciles") == [
+        (len(clicked),)
+    ]
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_training_whose_tables_cannot_be_written_leaves_no_version(shop, monkeypatch):
+    def dies(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job.tables, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        job.train(shop, NIGHT)
+    assert read(shop, "select model_version from ops.model_version") == []
+    assert read(shop, "select model_version from ops.evaluation") == []
+    monkeypatch.undo()
+
 
 # The dataset --------------------------------------------------------------------------------------
 

@@ -784,6 +784,25 @@ def test_three_positives_are_trained_on_without_what_needs_more(positives, monke
     assert len(reasons) == len(gate)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_positives_that_are_all_alike_leave_out_what_finds_no_neighbour(monkeypatch, caplog):
+    monkeypatch.setattr(bench, "MODELS", ("logistic",))
+    monkeypatch.setattr(bench, "RESAMPLES", 20)
+    frame = dataset(400)
+    apart = frame.index < 40
+    far = frame.assign(target=apart.astype(int))
+    far.loc[apart, ["total_clicks", "total_spent", "days_since_click"]] = 1e6
+    far.loc[apart, "click_rate_90d"] = 1
+    far.loc[apart, ["last_event", "usual_channel"]] = "click", "email"
+    train = rows(far)
+
+    table, _ = bench.compare(train, train, train, COLUMNS, QUICK, AIM)
+
+    assert "adasyn" not in set(table["handling"])
+    assert {"none", "smote_nc"} <= set(table["handling"])
+    assert "logistic with adasyn is left out" in caplog.text
+
+
 def test_too_few_positives_to_tune_with_say_so_or_leave_what_was_used():
     cut, _ = slices()
     one = cut.train.index[cut.train["target"] == 1][:1]

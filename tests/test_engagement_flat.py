@@ -221,6 +221,22 @@ WRONG = {
         CONTENT.replace("30.5", "nan"),
         r"clients.csv line 2: total_spent is 'nan', expected a number or an empty cell; ",
     ),
+    "a number that models don't know": (
+        CONTENT.replace("30.5", "1e39"),
+        r"clients.csv line 2: total_spent is '1e39', expected a number or an empty cell; ",
+    ),
+    "a number as programs write it": (
+        CONTENT.replace("30.5", "1_000"),
+        r"clients.csv line 2: total_spent is '1_000', expected a number or an empty cell; ",
+    ),
+    "an interaction that is neither": (
+        CONTENT.replace("email,1,1\n", "email,1e30,1\n"),
+        r"clients.csv line 2: has_interaction is '1e30', expected 0, 1 or an empty cell; ",
+    ),
+    "texts for words": (
+        f"{HEADER}\n" + "".join(f"{n},1,2,3,4,5,6,7,t{n},b,c,d,0,{n % 2}\n" for n in range(600)),
+        r"clients.csv: \w+ has 600 different words, at most 500 are compared; ",
+    ),
     "a line cut short": (
         CONTENT.replace(",email,1,0", ""),
         r"clients.csv line 4: 11 fields, expected 14; ",

@@ -176,6 +176,17 @@ def test_an_empty_day_is_refused_and_the_old_one_stays(warehouse):
     assert read(warehouse, "select count(*) from bi.purchase_propensity") == [(20,)]
 
 
+def test_rows_that_another_version_staged_meanwhile_are_not_published(warehouse):
+    put(warehouse, DAY)
+    day = DAY + timedelta(days=1)
+    part = stage(warehouse, TABLE, day, "0of1", SHAPE, [scores(20)], model_version="v2")
+
+    with pytest.raises(StagedRowsLost, match=r"_0of1 was scored by v2 meanwhile, not by v1"):
+        publish(warehouse, TABLE, day, [part], SELECT, "v1")
+
+    assert publish(warehouse, TABLE, day, [part], SELECT, "v2").rows == 20
+
+
 def test_a_staged_part_that_a_crash_emptied_is_never_published_as_a_smaller_day(warehouse):
     put(warehouse, DAY)
     day = DAY + timedelta(days=1)

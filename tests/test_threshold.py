@@ -8,7 +8,7 @@ import pytest
 
 from jobs import evaluation
 from jobs.client_scores.threshold import (
-    LEAST_ROWS,
+    LEAST_CLIENTS,
     NOBODY,
     Aim,
     Threshold,
@@ -44,7 +44,7 @@ def test_a_precision_aim_names_the_most_clients_of_whom_enough_are_right(least, 
     for seed in range(10):
         labels, chance = drawn(seed=seed, digits=digits)
         tried = [chance >= limit for limit in np.unique(chance)]
-        right = [yes for yes in tried if yes.sum() >= LEAST_ROWS and labels[yes].mean() >= least]
+        right = [yes for yes in tried if yes.sum() >= LEAST_CLIENTS and labels[yes].mean() >= least]
         most = max(right, key=np.sum, default=np.zeros(len(labels), dtype=bool))
 
         threshold = chosen(Aim("precision", (least,)), labels, chance)
@@ -52,7 +52,7 @@ def test_a_precision_aim_names_the_most_clients_of_whom_enough_are_right(least, 
         assert (says_yes(threshold, chance) == most).all()
         assert threshold.budget is None
         named.append(most.sum())
-    assert max(named) > LEAST_ROWS
+    assert max(named) > LEAST_CLIENTS
 
 
 @pytest.mark.parametrize("digits", [9, 2])
@@ -262,7 +262,15 @@ def test_without_the_setting_the_jobs_own_aim_holds(monkeypatch):
     [
         *("precision", "precision 0", "precision 1", "precision 20", "precision 0.2 0.3"),
         *("precision nan", "precision high", "clients 0", "clients 2.5", "clients -3"),
-        *("clients inf", "value 1", "value 1 2", "value 1 1", "value 5 0", "value inf 1"),
+        *(
+            "clients inf",
+            "clients 1e19",
+            "value 1",
+            "value 1 2",
+            "value 1 1",
+            "value 5 0",
+            "value inf 1",
+        ),
         *("recall 0.5", "0.2", "   "),
     ],
 )
@@ -343,3 +351,35 @@ def test_without_a_positive_the_precision_is_zero_and_the_recall_is_unknown():
 
     assert (found["precision"].value, found["f1"].value) == (0, 0)
     assert np.isnan(found["recall"].value)
+
+
+def test_a_precision_of_one_client_over_and_over_is_luck():
+    labels, chance = drawn(rows=400, seed=3)
+    who = np.arange(400) + 1_000
+    often = np.argsort(-chance)[:LEAST_CLIENTS]
+    labels[often] = 1
+    aim = Aim("precision", (0.9,))
+
+    of_many = choose(aim, chance, labels, who, resamples=20)
+    who[often] = 7
+    of_one = choose(aim, chance, labels, who, resamples=20)
+
+    assert of_many.threshold < 1
+    assert of_many.precision >= 0.9
+    assert of_one.threshold == NOBODY
+
+
+def test_a_budget_promises_for_as_many_as_it_names_of_equal_chances():
+    labels = np.tile([1, 0, 0, 0, 0], 20)
+
+    threshold = chosen(Aim("clients", (5.0,)), labels, np.full(100, 0.2))
+
+    assert threshold.recall == pytest.approx(1 / 20)
+    assert threshold.precision == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize("written", ["clients 1234567", "precision 0.1234567", "value 40 0.5"])
+def test_an_aim_is_kept_as_it_is_written(monkeypatch, written):
+    monkeypatch.setenv("NIGHTSHIFT_CLIENT_ENGAGEMENT_AIM", written)
+
+    assert str(aim_of("client_engagement", "precision 0.2")) == written

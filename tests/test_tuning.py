@@ -5,6 +5,7 @@ from functools import partial
 import optuna
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from jobs.client_scores import tuning
 from jobs.settings import BadSetting
@@ -77,6 +78,18 @@ def test_a_search_that_is_done_tries_nothing_more(studies, warehouse):
     with warehouse.connect() as connection:
         count = connection.execute(text("select count(*) from optuna.trials")).scalar_one()
     assert count == 4
+
+
+def test_what_the_database_said_is_told_as_it_said_it(studies, warehouse):
+    study = studies("broken")
+
+    def breaks(trial: optuna.Trial) -> float:
+        with warehouse.begin() as connection:
+            connection.execute(text("drop table optuna.trial_params cascade"))
+        return trial.suggest_float("x", 0, 1)
+
+    with pytest.raises(ProgrammingError, match="trial_params"):
+        tuning.search(study, breaks, 1, [])
 
 
 def test_a_setting_says_how_many_are_tried(monkeypatch):

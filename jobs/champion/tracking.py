@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -202,7 +202,12 @@ def baselines_beside(connection: Connection, model_version: str) -> dict[str, st
     return {row["model_version"]: row["name"] for row in found}
 
 
-def register(engine: Engine, run_id: str, versions: Mapping[Path, Version]) -> None:
+def register(
+    engine: Engine,
+    run_id: str,
+    versions: Mapping[Path, Version],
+    beside: Callable[[Connection], None] = lambda connection: None,
+) -> None:
     """Keep the files of a model and its baselines in MLflow, its registry and ops.model_version.
 
     The rows are written last and together: a version that is listed can serve.
@@ -211,6 +216,8 @@ def register(engine: Engine, run_id: str, versions: Mapping[Path, Version]) -> N
         engine: the warehouse.
         run_id: the run that `training_run` yielded.
         versions: folder of files and the version that they are.
+        beside: writes what else is known of them, in the same transaction: a training that is
+            killed leaves all of it or nothing.
 
     Raises:
         NoModelFiles: if a folder is empty.
@@ -268,6 +275,7 @@ def register(engine: Engine, run_id: str, versions: Mapping[Path, Version]) -> N
                 metrics=json.dumps(dict(version.metrics)),
                 airflow_run_id=warehouse.airflow_run_id(),
             )
+        beside(connection)
 
 
 def load_model(engine: Engine, model_version: str, cache: Path | None = None) -> Path:

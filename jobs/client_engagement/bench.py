@@ -65,7 +65,8 @@ def compare(
     """
     some = some_of(train, FIT_ROWS)
     tried: dict[tuple[str, str, bool], Pipeline] = {}
-    raw: dict[str, dict[tuple[str, str, bool], Numbers]] = {"held": {}, "test": {}}
+    asked = {"held": held, "test": test}
+    raw: dict[str, dict[tuple[str, str, bool], Numbers]] = {name: {} for name in asked}
     seconds: dict[tuple[str, str, bool], float] = {}
     plain = Columns(columns.amounts, columns.measures, columns.categories, ())
     wanted = [(model, handling, True) for model in MODELS for handling in HANDLINGS]
@@ -78,14 +79,16 @@ def compare(
             fitted = candidates.fit(
                 model, handling, columns if vectors else plain, params, some.inputs, some.labels
             )
-        except (ValueError, CatBoostError) as error:
+            foretold = {name: log_odds(fitted, rows.inputs) for name, rows in asked.items()}
+        # A resampler that finds no neighbour it needs says so by a RuntimeError.
+        except (ValueError, RuntimeError, CatBoostError) as error:
             log.warning("%s with %s is left out: %s", model, handling, error)
             continue
         seconds[key] = time.perf_counter() - begun
         report(f"{len(seconds)}/{len(wanted)} {model}, {handling}: {seconds[key]:.1f} s")
         tried[key] = fitted
-        for name, rows in (("held", held), ("test", test)):
-            raw[name][key] = log_odds(fitted, rows.inputs)
+        for name, z in foretold.items():
+            raw[name][key] = z
     if not tried:
         raise NothingToLearnFrom(
             f"no candidate could be fitted on {len(some.labels)} rows, {some.labels.sum():.0f} of "

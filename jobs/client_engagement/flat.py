@@ -13,11 +13,12 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
 from jobs.client_engagement import tables
-from jobs.client_engagement.features import FLAT, Columns
+from jobs.client_engagement.features import FLAT, FLAT_MEASURES, Columns
 from jobs.client_engagement.labels import LABEL
 from jobs.load.blocks import NotLoadable
 
@@ -28,6 +29,9 @@ CLIENT = "client_id"
 NUMBERS = (*FLAT.amounts, *FLAT.measures)
 COLUMNS = (CLIENT, *FLAT.amounts, *FLAT.categories, *FLAT.measures, LABEL)
 LARGEST_CLIENT = 2**63 - 1
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+# Words are codes of their own: free text would fill the memory.
+MOST_WORDS = 500
 FIRST_LINE_LETTERS = 10_000
 MENDED = "nothing was loaded. Mend the file, then load it again"
 
@@ -209,7 +213,13 @@ def read(path: Path) -> pd.DataFrame:
         )
     made: dict[str, object] = {CLIENT: pd.array(list(lines), dtype="int64"), LABEL: labels}
     made |= numbers
-    made |= {name: pd.Series(found, dtype=object) for name, found in words.items()}
+    for name, found in words.items():
+        if (different := len(set(found))) > MOST_WORDS:
+            raise NotLoadable(
+                f"{path}: {name} has {different:,} different words, at most {MOST_WORDS} are "
+                f"compared; is it another column? {MENDED}"
+            )
+        made[name] = pd.Series(found, dtype=object)
     return pd.DataFrame(made)[list(COLUMNS)]
 
 
@@ -233,7 +243,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _client(path: Path, line: int, written: str) -> int:
     try:
-        client = int(written)
+        client = int(_plain(written))
     except ValueError:
         client = LARGEST_CLIENT + 1
     if abs(client) > LARGEST_CLIENT:
@@ -245,12 +255,26 @@ def _client(path: Path, line: int, written: str) -> int:
 def _number(path: Path, line: int, name: str, written: str) -> float:
     """Return the number, NaN of an empty cell."""
     try:
-        value = float(written) if written else math.nan
+        value = float(_plain(written)) if written else math.nan
     except ValueError:
         value = math.inf
-    if math.isinf(value) or (written and math.isnan(value)):
+    # Models know single precision.
+    if abs(value) > LARGEST_NUMBER or (written and math.isnan(value)):
         _refuse(path, line, f"{name} is {written!r}", "a number or an empty cell")
+    if name in FLAT_MEASURES and not (math.isnan(value) or value in (0, 1)):
+        _refuse(path, line, f"{name} is {written!r}", "0, 1 or an empty cell")
     return value
+
+
+def _plain(written: str) -> str:
+    """Return the text of a number, without what Python alone takes for one.
+
+    Raises:
+        ValueError: if it has that: 1_000, or digits of other scripts.
+    """
+    if "_" in written or not written.isascii():
+        raise ValueError(written)
+    return written
 
 
 def _refuse(path: Path, line: int, found: str, expected: str) -> NoReturn:

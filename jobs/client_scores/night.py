@@ -65,7 +65,8 @@ def score(
         fitted = job.load(champion.load_model(engine, model_version))
         with engine.connect() as connection:
             calibration = champion.calibration(connection, model_version, as_of)
-        stage(engine, job.table, as_of, _part(shard, shards), job.shape, blocks())
+        part = _part(shard, shards)
+        stage(engine, job.table, as_of, part, job.shape, blocks(), model_version=model_version)
     return scored
 
 

@@ -90,10 +90,10 @@ def split(datasets: Mapping[date, pd.DataFrame], label: str) -> Slices:
         NothingToLearnFrom: if there is no labelled row.
     """
     rows = labelled(datasets, label)
-    percent = _percent(rows["client_id"].to_numpy())
+    part = percent(rows["client_id"].to_numpy())
     latest = (rows["cutoff_age"] == 0).to_numpy()
-    trained = percent < TRAIN_PERCENT
-    validated = percent < TRAIN_PERCENT + VALIDATION_PERCENT
+    trained = part < TRAIN_PERCENT
+    validated = part < TRAIN_PERCENT + VALIDATION_PERCENT
     return Slices(
         rows[trained].reset_index(drop=True),
         rows[~trained & validated & latest].reset_index(drop=True),
@@ -101,7 +101,7 @@ def split(datasets: Mapping[date, pd.DataFrame], label: str) -> Slices:
     )
 
 
-def _percent(clients: NDArray[np.int64]) -> NDArray[np.uint64]:
+def percent(clients: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return 0 to 99 for each client, at random but always the same (splitmix64)."""
     bits = clients.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from jobs import evaluation, settings
 from jobs.settings import BadSetting
 
-# A precision seen on fewer rows is luck.
-LEAST_ROWS = 20
+# A precision seen on fewer clients is luck.
+LEAST_CLIENTS = 20
+MOST_CLIENTS = 2**31
 NOBODY = 1.0  # a threshold that no chance reaches
 KINDS = {
     "precision": "'precision P': at least this share of those named are right, as many as can be",
@@ -31,7 +33,8 @@ class Aim:
 
     def __str__(self) -> str:
         """Return the aim as it is written in the setting."""
-        return " ".join([self.kind, *(f"{number:g}" for number in self.numbers)])
+        written = (f"{n:.0f}" if n.is_integer() else repr(n) for n in self.numbers)
+        return " ".join([self.kind, *written])
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,9 @@ def aim_of(job: str, default: str) -> Aim:
         numbers = tuple(map(float, words))
         right = {
             "precision": len(numbers) == 1 and 0 < numbers[0] < 1,
-            "clients": len(numbers) == 1 and numbers[0] >= 1 and numbers[0].is_integer(),
+            "clients": len(numbers) == 1
+            and 1 <= numbers[0] < MOST_CLIENTS
+            and numbers[0].is_integer(),
             "value": len(numbers) == 2 and 0 < numbers[1] < numbers[0] < np.inf,
         }.get(kind, False)
     except ValueError:
@@ -119,7 +124,9 @@ def choose(
     whole = np.append(ranked[1:] != ranked[:-1], True)
     budget = None
     if aim.kind == "precision":
-        fits = whole & (found / named >= aim.numbers[0]) & (named >= LEAST_ROWS)
+        # A client may stand here at several cutoffs, and is one client.
+        different = np.cumsum(~pd.Series(np.asarray(clients)[order]).duplicated().to_numpy())
+        fits = whole & (found / named >= aim.numbers[0]) & (different >= LEAST_CLIENTS)
         last = int(np.flatnonzero(fits)[-1]) if fits.any() else -1
     elif aim.kind == "value":
         worth = np.where(whole, aim.numbers[0] * found - aim.numbers[1] * named, -np.inf)
@@ -129,7 +136,12 @@ def choose(
         share = budget / (known or len(p))
         last = min(max(round(share * len(p)), 1), len(p)) - 1
     threshold = NOBODY if last < 0 else _between(ranked, last)
-    promised = evaluation.yes_or_no(y, p >= threshold, clients, resamples)
+    yes = p >= threshold
+    if budget is not None:
+        # Of equal chances a budget takes as many as there is room for.
+        yes = np.zeros(len(p), dtype=bool)
+        yes[order[: last + 1]] = True
+    promised = evaluation.yes_or_no(y, yes, clients, resamples)
     ends = {
         name + end: getattr(promised[name], which)
         for name in ("precision", "recall")

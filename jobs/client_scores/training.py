@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from jobs import champion
 from jobs.calibration import Calibration, NothingToLearnFrom
@@ -14,7 +14,7 @@ from jobs.champion import Version
 from jobs.client_scores import tuning
 from jobs.client_scores.client_job import ClientJob, Numbers
 from jobs.client_scores.slices import Slices, split
-from jobs.warehouse import airflow_run_id, only_run
+from jobs.warehouse import airflow_run_id, named_failures, only_run
 
 TUNE_EVERY_DAYS = 7
 LEVEL_ROWS = 100_000
@@ -129,11 +129,13 @@ def _train(job: ClientJob, engine: Engine, as_of: date, gate_rows: pd.DataFrame)
                 ),
                 **window,
             )
-        champion.register(engine, run_id, folders)
-    with engine.begin() as connection:
-        champion.record_evaluation(connection, job.name, as_of, "gate", measured)
-        if job.record is not None:
-            job.record(connection, version, as_of, fitted["model"])
+
+        def record(connection: Connection) -> None:
+            champion.record_evaluation(connection, job.name, as_of, "gate", measured)
+            if job.record is not None:
+                job.record(connection, version, as_of, fitted["model"])
+
+        champion.register(engine, run_id, folders, record)
     return version
 
 
@@ -188,9 +190,10 @@ def _tuned(job: ClientJob, engine: Engine, as_of: date, slices: Slices) -> dict[
         known = champion.tuned(connection, job.name, as_of)
     if known and (as_of - known[0]).days < TUNE_EVERY_DAYS:
         return known[1]
-    study = tuning.study(engine, tuning.study_name(job.name, as_of))
     trials = tuning.budget(job.trials)
-    params = job.tune(slices, trials, known[1] if known else None, study)
+    with named_failures(engine, f"tune {job.name} {as_of}"):
+        study = tuning.study(engine, tuning.study_name(job.name, as_of))
+        params = job.tune(slices, trials, known[1] if known else None, study)
     with engine.begin() as connection:
         champion.record_tuning(connection, job.name, as_of, params, trials, None)
     return params

@@ -1,6 +1,7 @@
 """Parameters tried under a budget, in a study that Postgres keeps; a killed training goes on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,24 @@ STARTUP_TRIALS = 5  # drawn at random before the others teach
 FIRST_STEP_TO_PRUNE = 1
 
 
+@contextmanager
+def _storage_failures() -> Iterator[None]:
+    """Raise what the database said, which optuna takes for invalid data."""
+    import optuna
+
+    try:
+        yield
+    except Exception as error:
+        met: BaseException | None = error
+        # It may stumble once more on its way out.
+        while met and not isinstance(met, optuna.exceptions.StorageInternalError):
+            met = met.__cause__ or met.__context__
+        if met and met.__cause__:
+            raise met.__cause__ from error
+        raise
+
+
+@_storage_failures()
 def study(engine: Engine | None, name: str) -> "optuna.Study":
     """Return the study ``name``, with the trials that it has already; without an engine, a new one.
 
@@ -37,7 +56,10 @@ def study(engine: Engine | None, name: str) -> "optuna.Study":
             storage = optuna.storages.RDBStorage(
                 engine.url.render_as_string(hide_password=False),
                 engine_kwargs={
-                    "connect_args": {"options": f"-c search_path={SCHEMA}"},
+                    "connect_args": {
+                        "options": f"-c search_path={SCHEMA}",
+                        "connect_timeout": 10,
+                    },
                     "poolclass": NullPool,
                 },
             )
@@ -69,6 +91,7 @@ def study_name(job: str, as_of: date) -> str:
     return f"{job}-{as_of}"
 
 
+@_storage_failures()
 def search(
     found: "optuna.Study",
     objective: "Callable[[optuna.Trial], float]",

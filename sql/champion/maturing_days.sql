@@ -1,9 +1,10 @@
 -- champion maturing_days
 -- Grain:         one row per published day whose labels are complete and not yet compared
--- Inputs:        ops.publication, ops.result_table, ops.evaluation
+-- Inputs:        ops.publication, ops.result_table, ops.evaluation, result.score_deciles
 -- Output:        as_of, model_version (that made the day's rows)
 -- Point in time: the label window [day, day + horizon_days) has ended by as_of; a day
---                published anew by another version is compared anew
+--                published anew by another version is compared anew, and one published anew by
+--                the same version where that took back what was observed of its deciles
 -- Parameters:    table_name text, as_of date, horizon_days integer
 with published as (
     select distinct on (publication.as_of)
@@ -31,5 +32,12 @@ where
             and evaluation.as_of = published.as_of
             and evaluation.model_version = published.model_version
             and evaluation.stage = 'matured'
+    )
+    or exists (
+        select from result.score_deciles
+        where
+            score_deciles.job = result_table.job
+            and score_deciles.as_of = published.as_of
+            and score_deciles.observed is null
     )
 order by published.as_of
