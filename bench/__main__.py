@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import extraction, feed_api, feed_night, history, publishing, scoring
+from bench import behavior, extraction, feed_api, feed_night, history, publishing, scoring
 from bench.ground import ground
 
 MEASUREMENTS = {
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "history": history.measure,
     "feed_api": feed_api.measure,
     "feed_night": feed_night.measure,
+    "behavior": behavior.measure,
 }
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:  # seconds to import, which a sensor or an alert has no use for
@@ -212,7 +212,12 @@ def only_run(handle: Engine, job: str, as_of: date) -> Iterator[None]:
                 f"{job} {as_of}: another run of the same day is at work; "
                 "wait for it to end, or stop it, then rerun"
             )
-        yield
+        try:
+            yield
+        finally:
+            # Closing gives it back as well, but only once the server has noticed.
+            with suppress(SQLAlchemyError):
+                connection.execute(text("select pg_advisory_unlock(hashtext(:job), :day)"), keys)
 
 
 @contextmanager

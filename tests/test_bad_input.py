@@ -43,7 +43,7 @@ KEPT = {
     "raw.client_event": "*",
     "feature.purchase_day": "*",
     "feature.message_day": "*",
-    "feature.event_day": "*",
+    "feature.step_day": "*",
     "feature.client_life": "*",
     "ops.profile": "*",
     "ops.load": "table_name, event_day, as_of, mode, rows_read, rows_loaded, duplicates,"

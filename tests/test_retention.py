@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import threading
 import time
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import psycopg
@@ -370,8 +370,8 @@ def test_raw_is_kept_unless_asked(warehouse, loaded):
 def test_raw_older_than_its_setting_is_dropped_and_its_aggregates_stay(warehouse, loaded, given):
     loaded("apparel_purchases", date(2026, 6, 1), date(2026, 6, 14))
     given(
-        "feature.event_day", client_id=1, event_day=date(2026, 6, 1), event_type="view",
-        known_from=date(2026, 6, 2), events=1,
+        "feature.step_day", client_id=1, event_day=date(2026, 6, 1), source="client_event",
+        known_from=date(2026, 6, 2), steps=["view"], times=[datetime(2026, 6, 1, 9, tzinfo=UTC)],
     )  # fmt: skip
 
     done = retain(warehouse, AS_OF, 5)
@@ -380,7 +380,7 @@ def test_raw_older_than_its_setting_is_dropped_and_its_aggregates_stay(warehouse
     assert raw_days_of(warehouse, "apparel_purchases") == [
         date(2026, 6, day) for day in range(10, 15)
     ]
-    assert read(warehouse, "select count(*) from feature.event_day") == [(1,)]
+    assert read(warehouse, "select count(*) from feature.step_day") == [(1,)]
     assert read(warehouse, "select count(*) from ops.load") == [(14,)]
 
 

@@ -18,7 +18,7 @@ MESSAGE_EVENTS = (
     "unsubscribe", "complain", "hard_bounce", "soft_bounce",
 )  # fmt: skip
 CHANNELS = ("email", "mobile_push", "web_push", "sms")
-CLIENT_EVENTS = ("view", "cart", "favorite", "purchase", "return", "cancel")
+CLIENT_EVENTS = ("view", "cart", "remove_from_cart", "favorite", "purchase", "return", "cancel")
 FEED_ACTIONS = ("view", "like", "share", "comment", "hide")
 # Actions that an owner may not have at all.
 OPTIONAL_ACTIONS = ("share", "comment", "hide")

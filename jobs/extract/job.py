@@ -456,7 +456,9 @@ def _add_up(
         # Without statistics the planner takes the rows for a handful, and joins them by loops.
         connection.execute(text(f"analyze pg_temp.{name}"))
     for name in TABLES[table].features:
-        execute(connection, f"feature/{name}.sql", **days)
+        # Of all tables the steps are added up by one file.
+        source = {"source": table} if name == "step_day" else {}
+        execute(connection, f"feature/{name}.sql", **days, **source)
         if known_at is None:
             # For the late rows that come next: autovacuum sees what was just written too late.
             connection.execute(text(f"analyze feature.{name}"))

@@ -42,12 +42,12 @@ class Table:
 
 TABLES = {
     "apparel_messages": Table(
-        "client_id", ("client_id", "message_id", "event"), ("message_day",), lives=True
+        "client_id", ("client_id", "message_id", "event"), ("message_day", "step_day"), lives=True
     ),
     "apparel_purchases": Table(
-        "client_id", ("client_id", "date", "price"), ("purchase_day",), lives=True
+        "client_id", ("client_id", "date", "price"), ("purchase_day", "step_day"), lives=True
     ),
-    "client_event": Table("client_id", ("client_id", "event_time", "event_type"), ("event_day",)),
+    "client_event": Table("client_id", ("client_id", "event_time", "event_type"), ("step_day",)),
     "user_data": Table("user_id", ("user_id",), snapshot=True),
     "post_text_df": Table("post_id", ("post_id", "topic"), snapshot=True),
     "post_image": Table("post_id", ("post_id", "uri"), snapshot=True),

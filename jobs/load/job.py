@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from jobs.extract import job as extract
 from jobs.extract.tables import OPTIONAL, SHOP, SOCIAL
-from jobs.load import cdnow, exports, ratings
+from jobs.load import cdnow, events, exports, ratings
 from jobs.load.blocks import Blocks, NotLoadable
 from jobs.simulate.job import create as create_shop
 from jobs.simulate.social.job import create as create_feed
@@ -46,8 +46,8 @@ def load(
         owner: the product database, as a role that may write it.
         source: the same, as the role that extraction reads with.
         warehouse: the warehouse.
-        folder: CSV files of the owners' tables, or ratings (``jobs.load.ratings``), or
-            CDNOW_master.txt.
+        folder: CSV files of the owners' tables, or ratings (``jobs.load.ratings``), or event logs
+            (``jobs.load.events``), or CDNOW_master.txt.
         target_as_of: day that the labels of an apparel_target_binary file stand on.
         report: is told what is being done.
 
@@ -58,11 +58,14 @@ def load(
         NotLoadable: naming what was found and what is known.
     """
     found = cdnow.tables(folder) or ratings.tables(folder) or exports.tables(folder)
+    found = found or events.tables(folder)
     if not DATED_BY.keys() & found.keys():
         names = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else "none"
         raise NotLoadable(
             f"{folder}: no known file with days (found {names}); expected CDNOW_master.txt; "
-            "ratings (u.data, ratings.dat or ratings.csv); apparel-purchases.csv, "
+            "ratings (u.data, ratings.dat or ratings.csv); event logs (user,item,category,"
+            "behavior,unix time, or event_time,event_type,product_id ... user_id); "
+            "apparel-purchases.csv, "
             "apparel-messages.csv and client-event.csv (apparel-target_binary.csv may stand "
             "beside them); or feed-data.csv with user-data.csv, post-text-df.csv, "
             "post-image.csv and feed-exclusion.csv, with their owners' columns; or one flat file "

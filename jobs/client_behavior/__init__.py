@@ -1,0 +1,1 @@
+"""Where each client stands in the shop, and what comes next."""

@@ -1,0 +1,336 @@
+"""Client behavior: train, gate, score everybody, publish states and transitions, look back."""
+
+import tempfile
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy import Connection, Engine
+
+from jobs import champion, settings
+from jobs.champion import Gate, Version
+from jobs.checks import validate
+from jobs.client_behavior import (
+    comparing,
+    model,
+    reading,
+    scores,
+    silence,
+    states,
+    tables,
+    training,
+    transitions,
+)
+from jobs.client_behavior.comparing import Asked
+from jobs.client_behavior.labels import HORIZON, HORIZON_DAYS
+from jobs.client_behavior.lstm import Lstm
+from jobs.client_behavior.model import Fitted
+from jobs.client_behavior.reading import WINDOW, microseconds
+from jobs.client_behavior.sequences import DAY_US, PURCHASE, Sequences, with_churn
+from jobs.client_behavior.training import MOMENT_STEPS, Past
+from jobs.publish import already_published, stage
+from jobs.publish import publish as publish_day
+from jobs.warehouse import airflow_run_id, named_failures, only_run, read_sql
+
+JOB = "client_behavior"
+TABLE, TRANSITIONS = "result.client_behavior", "result.behavior_transition"
+GATE = Gate(
+    job=JOB,
+    metric="next_log_loss",
+    horizon_days=HORIZON_DAYS,
+    margin=0.01,
+    max_age_days=30,
+    cadence_days=7,
+    calibration_bound=None,
+    unit="client_id",
+    floor="markov_0",
+    per_row=True,
+    higher_is_better=False,
+)
+# Asked for, the network goes on from the weights of the newest training before.
+WARM_START = "NIGHTSHIFT_CLIENT_BEHAVIOR_WARM_START"
+
+
+def run(
+    engine: Engine,
+    as_of: date,
+    retrain: bool = False,
+    model_version: str | None = None,
+    shards: int = 1,
+) -> int:
+    """Do a whole night for ``as_of``: train, gate, score, publish, look back; return the rows.
+
+    Raises:
+        AlreadyRunning: if another process works on the same day.
+    """
+    with only_run(engine, f"run {JOB}", as_of):
+        version = train(engine, as_of, retrain, model_version)
+        for shard in range(shards):
+            score(engine, as_of, version, shard, shards)
+        published = publish(engine, as_of, version, shards)
+        mature(engine, as_of)
+    return published
+
+
+def train(
+    engine: Engine, as_of: date, retrain: bool = False, model_version: str | None = None
+) -> str:
+    """Return the version that serves ``as_of``: train one for that day, and ask the gate.
+
+    A day that has a version keeps it, unless ``retrain``. A ``model_version`` that is named is used
+    as it is.
+
+    Raises:
+        UnknownVersion, VersionNotAllowed: if the named version does not exist, or knows what
+            happened after ``as_of``.
+        NothingToLearnFrom: if there is nothing to learn from.
+        StatesChanged: if the version that is live knows other states than a setting asks for.
+    """
+    with only_run(engine, f"train {JOB}", as_of):
+        if model_version:
+            champion.require_fit_for(engine, JOB, model_version, as_of)
+            return model_version
+        with engine.connect() as connection:
+            trained = champion.trained_version(connection, JOB, as_of)
+        asked = read_asked(engine, as_of)
+        if trained is None or retrain:
+            trained = _train(engine, as_of, asked)
+        return _decide(engine, as_of, trained, asked, retrain)
+
+
+def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: int) -> int:
+    """Score one hash range of the clients seen before ``as_of`` into its staging table.
+
+    Returns how many there are.
+
+    Raises:
+        WarehouseFull, WarehouseUnreachable: what was staged is undone.
+    """
+    with named_failures(engine, f"score {JOB} {as_of}"):
+        fitted = model.load(champion.load_model(engine, model_version))
+        found = read_window(engine, as_of, fitted.silence_days, shard, shards)
+        blocks = (
+            [scores.of_clients(fitted, found, microseconds(as_of))] if len(found.clients) else []
+        )
+        part = _part(shard, shards)
+        stage(engine, TABLE, as_of, part, scores.SHAPE, blocks, model_version=model_version)
+    return len(found.clients)
+
+
+def publish(engine: Engine, as_of: date, model_version: str, shards: int) -> int:
+    """Check the day's parts and transitions and make them what readers see; return its rows."""
+    from jobs.client_behavior import expectations  # Great Expectations takes seconds
+
+    with engine.connect() as connection:
+        run_id = champion.described(connection, model_version)["mlflow_run_id"]
+    _publish_transitions(engine, as_of, model_version, run_id)
+    staged = [f"{JOB}_{as_of:%Y%m%d}_{_part(shard, shards)}" for shard in range(shards)]
+    if done := already_published(engine, TABLE, as_of, staged, model_version):
+        return done.rows
+    for name in staged:
+        validate(engine, "staging", name, expectations.CLIENTS, TABLE, as_of, ("client_id",))
+    return publish_day(
+        engine, TABLE, as_of, staged, f"{JOB}/publish.sql", model_version, mlflow_run_id=run_id
+    ).rows
+
+
+def mature(engine: Engine, as_of: date) -> int:
+    """Write what happened beside what was published, once a day's horizon is over; count days.
+
+    Kept are the observed metrics of the chance of a purchase (bi.model_quality, stage matured).
+    """
+
+    def observed(day: date) -> pd.DataFrame:
+        return read_sql(
+            engine,
+            f"{JOB}/observed.sql",
+            published=day,
+            horizon_days=HORIZON_DAYS,
+            steps=[step for step, state in states.state_of().items() if state == PURCHASE],
+            known_by=as_of,
+        )
+
+    return len(champion.mature(engine, JOB, TABLE, as_of, HORIZON_DAYS, observed))
+
+
+def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
+    """Redraw every picture of the version live on ``as_of`` into ``out``; return the files.
+
+    Raises:
+        NoLiveVersion: if no version was live on that day.
+    """
+    from jobs.client_behavior import pictures
+
+    with engine.connect() as connection:
+        live = champion.live_version(connection, JOB, as_of)
+        if live is None:
+            raise champion.NoLiveVersion(
+                f"{JOB} {as_of}: no version was live; python -m jobs versions {JOB} lists them"
+            )
+        trained_for = champion.described(connection, live)["as_of"]
+    fitted = model.load(champion.load_model(engine, live))
+    return pictures.draw(out, live, fitted, read_asked(engine, trained_for, fitted.silence_days))
+
+
+def read_window(
+    engine: Engine, as_of: date, silence_days: int, shard: int = 0, shards: int = 1
+) -> Sequences:
+    """Return what clients did in the window before ``as_of`` and known by then, churn among it."""
+    found = reading.steps(engine, as_of - WINDOW, as_of, as_of, shard, shards)
+    return with_churn(found, silence_days * DAY_US, microseconds(as_of))
+
+
+def read_asked(engine: Engine, as_of: date, silence_days: int | None = None) -> Asked:
+    """Return what the gate asks on ``as_of``: what clients did before its cutoff, and what came.
+
+    What is known of the time before the cutoff is what was known then; what came is what is known
+    now. The days of silence are chosen from the time before, unless they are given.
+    """
+    cutoff = as_of - HORIZON
+    known = reading.steps(
+        engine, cutoff - WINDOW - timedelta(days=max(MOMENT_STEPS)) - HORIZON, cutoff, cutoff
+    )
+    told = silence.came_back(known, microseconds(cutoff))
+    days = silence_days or silence.chosen(told)
+    later = reading.steps(engine, cutoff, as_of, as_of)
+    return Asked(known, later, cutoff, as_of, days, told)
+
+
+def _train(engine: Engine, as_of: date, asked: Asked) -> str:
+    """Fit the candidates for ``as_of``, log and register what serves; return the new version."""
+    cutoff = asked.cutoff
+    past = Past(asked.before(), cutoff, asked.silence_days)
+    begin = _begin(engine, as_of)
+    with engine.connect() as connection:
+        version = champion.next_version(connection, JOB, as_of)
+    with (
+        champion.training_run(version, JOB, as_of) as run_id,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        trained = training.fit_all(past, begin)
+        names = {
+            version if name == "model" else champion.baseline_version(version, name): name
+            for name in trained.fitted
+        }
+        table = comparing.table(trained, asked)
+        losses = comparing.losses(
+            {each: trained.fitted[name] for each, name in names.items()}, asked
+        )
+        measured = champion.measure(GATE, losses, names)
+        fitted = {
+            name: training.served(replace(one, table=table if name == "model" else None))
+            for name, one in trained.fitted.items()
+        }
+        drawn = Path(temporary) / "pictures"
+        from jobs.client_behavior import pictures
+
+        pictures.draw(drawn, version, fitted["model"], asked)
+        counts = {
+            "train": len(past.found.state),
+            "validation": int(trained.selection["held_rows"].max()),
+            "calibration": int(trained.selection["held_rows"].min()),
+            "gate": len(losses),
+        }
+        window = {
+            "train_from": cutoff - WINDOW - timedelta(days=max(MOMENT_STEPS)) - HORIZON,
+            "train_to": cutoff,
+            "gate_cutoff": cutoff,
+        }
+        kept = {"silence_days": past.silence_days, "warm_start": begin is not None}
+        champion.log(
+            run_id,
+            {
+                **kept,
+                **{
+                    f"serves_{task}": str(dict(share))
+                    for task, share in fitted["model"].serves.items()
+                },
+                **window,
+                **{f"rows_{name}": count for name, count in counts.items()},
+                "states": ", ".join(past.found.states),
+                "as_of": as_of,
+            },
+            measured,
+            drawn,
+        )
+        folders: dict[Path, Version] = {}
+        for each, name in names.items():
+            folder = Path(temporary) / name
+            model.save(fitted[name], folder)
+            folders[folder] = Version(
+                model_version=each,
+                job=JOB,
+                as_of=as_of,
+                kind="model" if name == "model" else "baseline",
+                name=fitted[name].name,
+                rows=counts,
+                params=kept,
+                metrics=dict(
+                    measured[measured["model_version"] == each][["metric", "value"]].to_numpy()
+                ),
+                **window,
+            )
+
+        def record(connection: Connection) -> None:
+            champion.record_evaluation(connection, JOB, as_of, "gate", measured)
+            tables.write_candidates(connection, version, as_of, table)
+            tables.write_silence(connection, version, as_of, asked.came_back, past.silence_days)
+
+        champion.register(engine, run_id, folders, record)
+    return version
+
+
+def _decide(engine: Engine, as_of: date, trained: str, asked: Asked, retrained: bool) -> str:
+    """Put the day's version before the gate; return the version that serves."""
+    with engine.connect() as connection:
+        compared = [trained, *champion.baselines_beside(connection, trained)]
+        live = champion.live_version(connection, JOB, as_of)
+    wanted = list(dict.fromkeys([*compared, *([live] if live else [])]))
+    # From the registered files: what is tested is what serves.
+    fitted = {each: model.load(champion.load_model(engine, each)) for each in wanted}
+    losses = comparing.losses(fitted, asked)
+    if live and live not in compared:
+        measured = champion.measure(GATE, losses, {live: "champion"})
+        with engine.begin() as connection:
+            champion.record_evaluation(connection, JOB, as_of, "gate", measured)
+    actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
+    decision = champion.decide(engine, GATE, as_of, losses, trained, actor, retrained)
+    champion.sync_alias(engine, JOB)
+    return decision.version
+
+
+def _begin(engine: Engine, as_of: date) -> Lstm | None:
+    """Return the network to go on from, if that is asked for: the newest of a day before."""
+    if settings.setting(WARM_START, "0") not in ("1", "true", "yes"):
+        return None
+    found = read_sql(engine, f"{JOB}/newest_before.sql", as_of=as_of)
+    for version in found["model_version"]:
+        fitted: Fitted = model.load(champion.load_model(engine, version))
+        if fitted.lstm is not None:
+            return fitted.lstm
+    return None
+
+
+def _publish_transitions(engine: Engine, as_of: date, model_version: str, run_id: str) -> None:
+    """Publish how clients moved between states in the window before ``as_of``."""
+    from jobs.client_behavior import expectations
+
+    silence_days = model.load(champion.load_model(engine, model_version)).silence_days
+    rows = transitions.of_day(read_window(engine, as_of, silence_days))
+    staged = stage(engine, TRANSITIONS, as_of, "rows", transitions.SHAPE, [rows])
+    key = ("segment", "from_state", "to_state")
+    validate(engine, "staging", staged, expectations.TRANSITIONS, TRANSITIONS, as_of, key)
+    publish_day(
+        engine,
+        TRANSITIONS,
+        as_of,
+        [staged],
+        f"{JOB}/publish_transitions.sql",
+        model_version,
+        mlflow_run_id=run_id,
+    )
+
+
+def _part(shard: int, shards: int) -> str:
+    return f"{shard}of{shards}"

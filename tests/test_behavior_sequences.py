@@ -1,0 +1,362 @@
+"""From events to sequences, silences, labels and features: small cases by hand, no look ahead."""
+
+from datetime import timedelta
+
+import behavior_worlds
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from jobs.client_behavior import blend, features, labels, reading, silence, states, waiting
+from jobs.client_behavior.sequences import (
+    DAY_US,
+    MOST_EVENTS,
+    Sequences,
+    build,
+    joined,
+    sessions,
+    with_churn,
+)
+from jobs.settings import BadSetting
+
+STATES = ("view", "cart", "purchase", "churn")
+VIEW, CART, PURCHASE, CHURN = range(4)
+MINUTE_US = 60_000_000
+
+
+def events(*rows: tuple[int, float, int]) -> Sequences:
+    """Return the sequences of (client, day, state) rows."""
+    client, day, state = zip(*rows, strict=True)
+    at = np.round(np.array(day) * DAY_US).astype(np.int64)
+    return build(STATES, np.array(client), at, np.array(state, np.int8))
+
+
+def told(found: Sequences) -> list[tuple[int, float, int]]:
+    who = found.clients[found.client()]
+    return list(zip(who.tolist(), (found.at / DAY_US).tolist(), found.state.tolist(), strict=True))
+
+
+# Sequences ----------------------------------------------------------------------------------------
+
+
+def test_events_in_any_order_become_each_clients_in_order_of_time():
+    found = events((7, 3, CART), (5, 9, VIEW), (7, 1, VIEW), (7, 2, PURCHASE), (5, 0, CART))
+
+    assert found.clients.tolist() == [5, 7]
+    assert told(found) == [
+        (5, 0, CART), (5, 9, VIEW), (7, 1, VIEW), (7, 2, PURCHASE), (7, 3, CART),
+    ]  # fmt: skip
+    assert found.before().tolist() == [4, CART, 4, VIEW, PURCHASE]
+    assert found.before(2).tolist() == [4, 4, 4, 4, VIEW]
+    assert found.place().tolist() == [0, 1, 0, 1, 2]
+    assert (found.waited() / DAY_US).tolist() == [-1 / DAY_US, 9, -1 / DAY_US, 1, 1]
+    assert found.ends().tolist() == [VIEW, CART]
+
+
+def test_events_of_one_moment_are_ordered_by_state_and_those_alike_are_one():
+    rows = [(1, 2, PURCHASE), (1, 2, VIEW), (1, 2, PURCHASE), (1, 2, CART), (2, 2, VIEW)]
+
+    found = events(*rows)
+
+    assert told(found) == [(1, 2, VIEW), (1, 2, CART), (1, 2, PURCHASE), (2, 2, VIEW)]
+    assert told(events(*reversed(rows))) == told(found)
+
+
+def test_of_a_client_with_too_many_events_the_newest_count():
+    many = np.arange(100_000, dtype=np.int64)
+
+    found = build(
+        STATES,
+        np.append(np.full(len(many), 3), 4),
+        np.append(many * MINUTE_US, 5),
+        np.append(many % 2, 0).astype(np.int8),
+    )
+
+    assert np.diff(found.starts).tolist() == [MOST_EVENTS, 1]
+    assert found.at[0] == (100_000 - MOST_EVENTS) * MINUTE_US
+    assert found.at[MOST_EVENTS - 1] == 99_999 * MINUTE_US
+
+
+def test_no_event_is_no_client():
+    found = build(STATES, *(np.zeros(0, kind) for kind in (np.int64, np.int64, np.int8)))
+
+    assert len(found.clients) == 0
+    assert found.starts.tolist() == [0]
+    assert len(with_churn(found, DAY_US, 10).state) == 0
+
+
+def test_events_that_are_kept_leave_clients_with_none_out():
+    found = events((1, 1, VIEW), (2, 5, CART), (2, 7, VIEW), (3, 9, CART))
+
+    kept = found.between(2 * DAY_US, 9 * DAY_US)
+
+    assert told(kept) == [(2, 5, CART), (2, 7, VIEW)]
+    assert kept.starts.tolist() == [0, 2]
+
+
+def test_what_both_have_counts_once():
+    found = joined(events((1, 1, VIEW), (2, 1, CART)), events((1, 1, VIEW), (1, 2, CART)))
+
+    assert told(found) == [(1, 1, VIEW), (1, 2, CART), (2, 1, CART)]
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        (20, [(1, 0, 0), (1, 10, 3), (1, 12, 0), (2, 11, 0)]),
+        (21.9, [(1, 0, 0), (1, 10, 3), (1, 12, 0), (2, 11, 0), (2, 21, 3)]),
+        (22, [(1, 0, 0), (1, 10, 3), (1, 12, 0), (1, 22, 3), (2, 11, 0), (2, 21, 3)]),
+    ],
+)
+def test_a_silence_is_a_churn_at_its_end_once_it_has_lasted(until, expected):
+    found = events((1, 0, VIEW), (1, 12, VIEW), (2, 11, VIEW))
+
+    silent = with_churn(found, 10 * DAY_US, round(until * DAY_US))
+
+    assert told(silent) == expected
+
+
+def test_a_churn_depends_on_nothing_after_it():
+    found = behavior_worlds.draw(5, clients=300, events=20)
+    lived = found.where(found.state < len(found.states) - 1)
+    end = int(lived.at.max())
+    moment = int(np.quantile(lived.at, 0.6))
+
+    whole = with_churn(lived, 3 * DAY_US, end).between(0, moment)
+    then = with_churn(lived.between(0, moment), 3 * DAY_US, moment).between(0, moment)
+
+    assert told(whole) == told(then)
+    assert (whole.state == len(found.states) - 1).sum() > 50
+
+
+def test_a_session_ends_after_half_an_hour():
+    at = np.array([0, 30, 61, 62, 200]) * MINUTE_US
+    found = build(STATES, np.array([1, 1, 1, 1, 2]), at, np.zeros(5, np.int8))
+
+    assert sessions(found).tolist() == [0, 0, 1, 1, 0]
+
+
+# States -------------------------------------------------------------------------------------------
+
+
+def test_rows_of_the_warehouse_become_sequences_by_the_map_of_states(monkeypatch):
+    monkeypatch.setenv(states.SETTING, "return=churn, close=, favorite = view")
+    moment = pd.Timestamp("2026-03-01 10:00", tz="UTC")
+    steps = [["view", "close", "favorite"], ["return"], ["sang"]]
+    times = [[moment, moment, moment + pd.Timedelta(seconds=1)], [moment], [moment]]
+    table = pa.table(
+        {
+            "client_id": pa.array([4, 2, 9]),
+            "steps": pa.array(steps, pa.list_(pa.string())),
+            "times": pa.array(times, pa.list_(pa.timestamp("us", "UTC"))),
+        }
+    )
+
+    found = reading.of_rows(table, states.state_of())
+
+    assert found.states[-1] == "churn"
+    assert "favorite" not in found.states
+    named = [found.states[code] for code in found.state]
+    assert list(zip(found.clients[found.client()].tolist(), named, strict=True)) == [
+        (2, "churn"), (4, "view"), (4, "view"),
+    ]  # fmt: skip
+    assert found.at[1] == moment.value // 1000
+
+
+def test_no_rows_are_no_sequences():
+    table = pa.table(
+        {
+            "client_id": pa.array([], pa.int64()),
+            "steps": pa.array([], pa.list_(pa.string())),
+            "times": pa.array([], pa.list_(pa.timestamp("us", "UTC"))),
+        }
+    )
+
+    assert len(reading.of_rows(table, states.state_of()).clients) == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("return", "has 'return'; expected step=state pairs"),
+        ("=churn", "expected step=state pairs"),
+        ("purchase=", "no step leads to purchase"),
+        (", ".join(f"s{n}=t{n}" for n in range(20)), "states, at most 15"),
+    ],
+)
+def test_a_map_that_makes_no_sense_is_told(monkeypatch, written, complaint):
+    monkeypatch.setenv(states.SETTING, written)
+
+    with pytest.raises(BadSetting, match=complaint):
+        states.state_of()
+
+
+# Silence, labels ----------------------------------------------------------------------------------
+
+
+def test_silences_are_counted_where_they_could_be_watched_to_their_end():
+    found = events(
+        (1, 0, VIEW), (1, 10, VIEW),  # came back after 10 days
+        (2, 0, VIEW),  # never
+        (3, 0, VIEW), (3, 20, VIEW),  # after 20
+        (4, 80, VIEW),  # silent for 20 days so far
+    )  # fmt: skip
+
+    table = silence.came_back(found, 100 * DAY_US).set_index("days")
+
+    # Of at least 7 days, watched for 14: those of 1, 2, 3 and 4; client 1 came back in the second
+    # week; what 1 and 3 did after coming back is silence too.
+    assert table.loc[7, ["silent", "back"]].tolist() == [6, 1]
+    assert table.loc[14, ["silent", "back"]].tolist() == [4, 1]
+    assert table.loc[45, ["silent", "back"]].tolist() == [2, 0]
+    assert table.loc[60, "silent"] == 0
+
+
+def test_the_shortest_silence_after_which_few_come_back_is_chosen():
+    table = pd.DataFrame(
+        {"days": [7, 14, 21, 30], "silent": [900, 700, 49, 500], "share": [0.5, 0.21, 0.1, 0.2]}
+    )
+
+    assert silence.chosen(table) == 30
+    assert silence.chosen(table.assign(share=0.5)) == silence.SILENCES[-1]
+
+
+def test_labels_see_the_window_after_the_moment_and_nothing_else():
+    found = with_churn(
+        events(
+            (1, 0, VIEW), (1, 10, PURCHASE), (1, 39, VIEW),
+            (2, 9, VIEW), (2, 40, PURCHASE),
+            (3, 8, PURCHASE),
+            (4, 10, VIEW),
+            (5, -15, VIEW), (5, 12, PURCHASE),
+        ),
+        20 * DAY_US,
+        70 * DAY_US,
+    )  # fmt: skip
+
+    at = labels.marks(found, [10 * DAY_US], timedelta(days=30))
+
+    assert found.clients[at.client].tolist() == [1, 2, 3, 5]  # 4 began at the moment itself
+    assert at.purchase.tolist() == [1, 0, 0, 1]
+    # 1 is silent from day 10 to 30, 2 from 9 to 29, 3 from 8 to 28; 5 is gone since day 5.
+    np.testing.assert_array_equal(at.churn, [1, 1, 1, np.nan])
+
+
+# Features -----------------------------------------------------------------------------------------
+
+
+def test_features_of_an_event_are_those_of_its_past():
+    found = events((1, 0.5, VIEW), (1, 1, PURCHASE), (1, 1.25, CART), (1, 3, VIEW), (2, 7, CART))
+
+    rows = features.of_events(found)
+
+    assert rows["last_1"].tolist() == [4, VIEW, PURCHASE, CART, 4]
+    assert rows["last_3"].tolist() == [4, 4, 4, VIEW, 4]
+    assert rows["count_purchase"].tolist() == [0, 0, 1, 1, 0]
+    assert rows["events"].tolist() == [0, 1, 2, 3, 0]
+    assert rows["session_events"].tolist() == [0, 1, 1, 1, 0]
+    np.testing.assert_array_equal(rows["gap_hours"], [np.nan, np.nan, 12, 6, np.nan])
+    assert rows["hour"].tolist() == [-1, 12, 0, 6, -1]
+    np.testing.assert_array_equal(rows["days_since_purchase"], [np.nan, np.nan, 0, 0.25, np.nan])
+    after = features.of_ends(found)
+    assert after["last_1"].tolist() == [VIEW, CART]
+    assert after["count_view"].tolist() == [2, 0]
+    assert after["days_known"].tolist() == [2.5, 0]
+
+
+def test_features_of_a_client_count_the_days_before_the_moment():
+    found = events(
+        (1, 0, VIEW), (1, 60, CART), (1, 95, VIEW), (1, 95.01, VIEW), (1, 98, PURCHASE),
+        (2, 1, VIEW),
+    )  # fmt: skip
+
+    rows = features.of_clients(found, 100 * DAY_US)
+
+    assert rows["count_view"].tolist() == [3, 1]
+    assert rows["count_view_7d"].tolist() == [2, 0]
+    assert rows["count_cart_90d"].tolist() == [1, 0]
+    assert rows["days_since_purchase"].tolist()[0] == 2
+    assert np.isnan(rows["days_since_purchase"][1])
+    assert rows["days_since_event"].tolist() == [2, 99]
+    assert rows["sessions_30d"].tolist() == [2, 0]
+    assert rows["days_active_30d"].tolist() == [2, 0]
+
+
+def test_nothing_that_comes_later_changes_a_feature():
+    found = behavior_worlds.draw(2, clients=200, events=15, order=2)
+    moment = int(np.quantile(found.at, 0.5))
+    before = found.between(0, moment)
+
+    all_of_them = features.of_events(found, found.at < moment)
+    then = features.of_events(before)
+
+    pd.testing.assert_frame_equal(all_of_them, then)
+
+
+# Waiting ------------------------------------------------------------------------------------------
+
+
+def test_who_waits_long_is_rather_gone():
+    found = behavior_worlds.draw(3, clients=500, events=20)
+    waits = waiting.learn(found)
+    chances = np.full((3, 5), 0.2)
+    silent = np.array([0, 5 * DAY_US, 29 * DAY_US])
+
+    after = waiting.after_silence(waits, chances, silent, np.zeros(3, bool))
+
+    assert np.allclose(after.sum(axis=1), 1)
+    assert after[0, -1] == pytest.approx(0.2)
+    assert after[1, -1] > 0.4
+    assert after[2, -1] > 0.95
+
+
+def test_of_a_client_who_is_gone_no_silence_says_more():
+    waits = waiting.learn(behavior_worlds.draw(3, clients=500, events=20))
+    chances = np.array([[0.1, 0.2, 0.3, 0.4, 0.0]])
+
+    after = waiting.after_silence(waits, chances, np.array([90 * DAY_US]), np.array([True]))
+
+    assert np.allclose(after, chances)
+
+
+def test_chances_after_a_silence_are_those_that_come_true():
+    found = behavior_worlds.draw(4, clients=4_000, events=12)
+    waits = waiting.learn(found)
+    second = found.place() == 1
+    waited, came = found.waited()[second], found.state[second]
+    silent = 2 * DAY_US
+    still = waited > silent
+    share = np.bincount(came, minlength=5) / len(came)
+
+    after = waiting.after_silence(waits, share[None], np.array([silent]), np.zeros(1, bool))[0]
+
+    assert still.sum() > 300
+    assert np.abs(after - np.bincount(came[still], minlength=5) / still.sum()).max() < 0.06
+
+
+# Blend --------------------------------------------------------------------------------------------
+
+
+def test_the_blend_is_more_likely_than_any_of_its_models():
+    random = np.random.default_rng(1)
+    either = random.random(4_000) < 0.7
+    truth = {"one": np.where(either, 0.8, 0.1), "other": np.where(either, 0.2, 0.6)}
+
+    share = blend.weights(truth)
+
+    mixed = blend.mixed(truth, share)
+    assert sum(share.values()) == pytest.approx(1)
+    losses = {name: -np.log(each).mean() for name, each in truth.items()}
+    assert -np.log(mixed).mean() < min(losses.values()) - 0.01
+    grid = [
+        -np.log(weight * truth["one"] + (1 - weight) * truth["other"]).mean()
+        for weight in np.linspace(0, 1, 101)
+    ]
+    assert -np.log(mixed).mean() == pytest.approx(min(grid), abs=1e-4)
+
+
+def test_a_model_that_adds_nothing_is_left_out_of_the_blend():
+    truth = {"good": np.full(500, 0.6), "bad": np.full(500, 0.3)}
+
+    assert blend.weights(truth) == {"good": 1.0}

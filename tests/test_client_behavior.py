@@ -1,0 +1,452 @@
+"""The job on a real Postgres and a real MLflow store: nights, reruns, what must change nothing."""
+
+import shutil
+from datetime import UTC, date, datetime, timedelta
+
+import behavior_worlds
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from sqlalchemy import Engine, text
+
+from jobs import champion, evaluation
+from jobs.calibration import NothingToLearnFrom
+from jobs.checks import CheckFailed
+from jobs.client_behavior import job, model, pictures, states, tabular, training
+from jobs.client_behavior.model import NEXT, OF_HEADS, TASKS, StatesChanged
+from jobs.client_behavior.reading import microseconds
+from jobs.client_behavior.sequences import DAY_US
+from jobs.publish import NothingToPublish
+
+NIGHT = date(2026, 3, 1)
+DAY = timedelta(days=1)
+CLIENTS = 900
+VERSION = "client_behavior-2026-03-01-1"
+# Every client's steps begin on one of so many days; the last of them act after the night.
+FIRST_DAY, SPREAD_DAYS = NIGHT - 280 * DAY, 300
+INSERT = """
+insert into feature.step_day (client_id, event_day, source, known_from, steps, times)
+select client, cast(at at time zone 'UTC' as date), 'client_event',
+    cast(at at time zone 'UTC' as date) + 1, array_agg(step order by at, step),
+    array_agg(at order by at, step)
+from unnest(cast(:client as bigint[]), cast(:step as text[]), cast(:at as timestamptz[]))
+    as happened (client, step, at)
+group by 1, 2
+"""
+
+
+@pytest.fixture(scope="module")
+def steps() -> dict[str, list]:
+    """Return what 900 clients did: a second-order chain, and clients differ."""
+    drawn = behavior_worlds.draw(1, CLIENTS, events=60, order=2, effects=0.2)
+    random = np.random.default_rng(2)
+    begin = microseconds(FIRST_DAY) + (random.random(CLIENTS) * SPREAD_DAYS * DAY_US).astype(int)
+    lived = drawn.state < len(drawn.states) - 1
+    at = drawn.at - drawn.at[drawn.starts[:-1]][drawn.client()] + begin[drawn.client()]
+    return {
+        "client": drawn.clients[drawn.client()][lived].tolist(),
+        "step": [drawn.states[code] for code in drawn.state[lived]],
+        "at": [datetime.fromtimestamp(each / 1e6, UTC) for each in at[lived]],
+    }
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """Return MLflow's database before anything is logged: making one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch, empty_store) -> None:
+    """Train as little as shows that it works, and keep models in a store of each test's own."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(training, "EPOCHS", 1)
+    monkeypatch.setattr(training, "EVENTS", 3_000)
+    monkeypatch.setattr(evaluation, "RESAMPLES", 100)
+    monkeypatch.setitem(tabular.TREES, "iterations", 15)
+
+
+@pytest.fixture
+def plain(monkeypatch) -> None:
+    """No pictures, which take longer than the training."""
+
+    def none(folder, *_) -> list:
+        folder.mkdir(parents=True, exist_ok=True)
+        return []
+
+    monkeypatch.setattr(pictures, "draw", none)
+
+
+@pytest.fixture
+def shop(warehouse, steps) -> Engine:
+    with warehouse.begin() as connection:
+        connection.execute(text(INSERT), steps)
+        connection.execute(
+            text(
+                "insert into feature.purchase_day (client_id, event_day, known_from, lines,"
+                " quantity, spent, price_sum, min_price, max_price, categories, tied_lines,"
+                " tied_channels, tied_campaigns) select client_id, event_day, known_from, 1, 1,"
+                " client_id % 97, 1, 1, 1, '{}', 0, '{}', '{}' from feature.step_day"
+                " where 'purchase' = any(steps)"
+            )
+        )
+        connection.execute(text("analyze feature.step_day"))
+    return warehouse
+
+
+def read(engine: Engine, statement: str, **values: object) -> list[tuple]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(statement), values)]
+
+
+def checksums(engine: Engine) -> list[tuple]:
+    return read(
+        engine, "select table_name, as_of, checksum from ops.publication order by publication_id"
+    )
+
+
+def happens(engine: Engine, client: int, step: str, at: str, known_from: date) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into feature.step_day (client_id, event_day, source, known_from, steps,"
+                " times) values (:client, cast(cast(:at as timestamptz) at time zone 'UTC' as"
+                " date), 'client_event', :known_from, array[:step], array[cast(:at as"
+                " timestamptz)])"
+            ),
+            {"client": client, "step": step, "at": at, "known_from": known_from},
+        )
+
+
+# A night ------------------------------------------------------------------------------------------
+
+
+def test_a_night_publishes_everybody_who_was_seen(shop, as_role):
+    count = job.run(shop, NIGHT, shards=2)
+
+    seen = read(
+        shop,
+        "select count(distinct client_id) from feature.step_day"
+        " where event_day >= :first and event_day < :night",
+        first=NIGHT - 180 * DAY, night=NIGHT,
+    )  # fmt: skip
+    assert [(count,)] == seen
+    bi = as_role("bi_reader")
+    rows = pd.DataFrame(
+        read(
+            bi,
+            "select client_id, current_state, since, days_in_state, likeliest_next,"
+            " likeliest_next_probability, next_states, purchase_probability, churn_probability,"
+            " risk_band, value_band, model_version from bi.client_behavior",
+        ),
+        columns=[
+            *("client", "state", "since", "days", "likeliest", "chance", "next", "purchase"),
+            *("churn", "risk", "value", "version"),
+        ],
+    )
+    assert len(rows) == count
+    assert set(rows["version"]) == {VERSION}
+    for chances, likeliest, chance in zip(
+        rows["next"], rows["likeliest"], rows["chance"], strict=True
+    ):
+        assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+        assert chances[likeliest] == pytest.approx(chance) == pytest.approx(max(chances.values()))
+    gone = rows["state"] == "churn"
+    assert gone.any()
+    assert not gone.all()
+    assert (rows["churn"].isna() == gone).all()
+    assert (rows["risk"] == "gone").tolist() == gone.tolist()
+    assert rows["churn"].nunique() > 20
+    assert rows["purchase"].nunique() > 20
+    assert set(rows["value"]) == {"none", "low", "middle", "high"}
+    assert (rows["since"] < pd.Timestamp(NIGHT, tz="UTC") + pd.Timedelta("1us")).all()
+    lasted = (pd.Timestamp(NIGHT, tz="UTC") - rows["since"]).dt.total_seconds() / 86400
+    assert (np.abs(rows["days"] - lasted) <= 1).all()
+    drawn = {path.path for path in artifacts("pictures")}
+    assert {f"pictures/{name}.png" for name in (
+        "transitions", "graph", "change", "survival", "foretold", "candidates"
+    )} == drawn  # fmt: skip
+
+
+def artifacts(folder: str) -> list:
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("client_behavior")
+    run = client.search_runs([experiment.experiment_id])[0]
+    return client.list_artifacts(run.info.run_id, folder)
+
+
+@pytest.mark.usefixtures("plain")
+def test_every_candidate_is_compared_on_the_same_later_events_and_one_serves(shop):
+    job.run(shop, NIGHT)
+
+    table = pd.DataFrame(
+        read(
+            shop,
+            "select task, candidate, share, log_loss, log_loss_low, log_loss_high, roc_auc, rows"
+            " from bi.client_behavior_candidates",
+        ),
+        columns=["task", "candidate", "share", "loss", "low", "high", "roc_auc", "rows"],
+    )
+    assert set(table["task"]) == set(TASKS)
+    for task, rows in table.groupby("task"):
+        names = set(NEXT if task == "next" else OF_HEADS) | {"blend"}
+        assert set(rows["candidate"]) == names
+        assert rows["share"].sum() == pytest.approx(1)
+        assert rows["rows"].nunique() == 1
+        assert (rows["low"] < rows["loss"]).all()
+        assert (rows["loss"] < rows["high"]).all()
+        assert rows["roc_auc"].isna().all() == (task == "next")
+    loss = table[table["task"] == "next"].set_index("candidate")["loss"]
+    # The planted chain is of second order.
+    assert loss["markov_2"] < loss["markov_1"] < loss["markov_0"]
+    silence = read(
+        shop, "select count(*), sum(cast(chosen as integer)) from bi.client_behavior_silence"
+    )
+    assert silence == [(6, 1)]
+    decision = read(
+        shop, "select decision, to_version from ops.promotion where job = :job", job=job.JOB
+    )
+    assert decision == [("promote", VERSION)]
+    quality = read(
+        shop,
+        "select name, metric from bi.model_quality where job = :job and stage = 'gate' order by 1",
+        job=job.JOB,
+    )
+    assert quality == [(name, "next_log_loss") for name in ("markov_0", "markov_1", "model")]
+
+
+@pytest.mark.usefixtures("plain")
+def test_transitions_are_published_with_every_segment(shop):
+    job.run(shop, NIGHT)
+    job.run(shop, NIGHT + DAY)
+
+    rows = pd.DataFrame(
+        read(
+            shop,
+            "select segment, from_state, to_state, transitions, probability, low, high, change,"
+            " stationary_share, purchase_before_churn, steps_to_purchase from"
+            " bi.behavior_transition",
+        ),
+        columns=[
+            "segment",
+            "one",
+            "other",
+            "count",
+            "chance",
+            "low",
+            "high",
+            "change",
+            "share",
+            "before",
+            "steps",
+        ],
+    )
+    assert set(rows["segment"]) == {"all", "buyers", "others"}
+    assert np.allclose(rows.groupby(["segment", "one"])["chance"].sum(), 1)
+    assert (rows["low"] <= rows["chance"]).all()
+    assert (rows["chance"] <= rows["high"]).all()
+    every = rows[rows["segment"] == "all"]
+    assert every["change"].abs().max() > 0
+    assert np.allclose(every.groupby("one")["change"].sum(), 0, atol=1e-9)
+    first = every.drop_duplicates("one").set_index("one")
+    assert first["share"].sum() == pytest.approx(1)
+    assert first.loc["purchase", "before"] == 1
+    assert first.loc["churn", "before"] == 0
+    assert first.drop(["purchase", "churn"])["before"].between(0.1, 0.999).all()
+    assert first.drop(["purchase", "churn"])["steps"].between(1, 30).all()
+    history = read(shop, "select distinct as_of, change is null from bi.behavior_transition_history"
+                         " where segment = 'all' order by 1")  # fmt: skip
+    assert history == [(NIGHT, True), (NIGHT + DAY, False)]
+
+
+# Twice equals once, and point in time -------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_day_done_again_is_the_same_however_it_is_cut(shop):
+    job.run(shop, NIGHT)
+    first = checksums(shop)
+    assert len(first) == 2
+
+    job.run(shop, NIGHT)
+    job.run(shop, NIGHT, shards=3)
+
+    assert checksums(shop) == first
+    versions = read(shop, "select count(*) from ops.model_version where kind = 'model'")
+    assert versions == [(1,)]
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_comes_later_or_is_known_later_changes_nothing(shop):
+    job.run(shop, NIGHT)
+    before = dict((table, checksum) for table, _, checksum in checksums(shop))
+    client = read(shop, "select client_id from result.client_behavior order by 1 limit 1")[0][0]
+    happens(shop, client, "purchase", "2026-03-01 00:00+00", NIGHT + DAY)
+    happens(shop, client, "cart", "2026-02-27 12:00+00", NIGHT + DAY)
+    happens(shop, 77_000_001, "view", "2026-02-27 12:00+00", NIGHT + DAY)
+    happens(shop, 77_000_002, "purchase", "2025-12-27 12:00+00", NIGHT + DAY)
+
+    job.run(shop, NIGHT, retrain=True)
+
+    after = {table: checksum for table, _, checksum in checksums(shop)}
+    assert after == before
+    assert read(shop, "select count(*) from result.client_behavior where client_id > 77000000") == [
+        (0,)
+    ]
+    tables = {
+        version: read(
+            shop,
+            "select task, candidate, share, held_log_loss, log_loss, rows from"
+            " bi.client_behavior_candidates where model_version = :version order by 1, 2",
+            version=version,
+        )
+        for version in (VERSION, VERSION[:-1] + "2")
+    }
+    assert len(tables[VERSION]) > 20
+    assert tables[VERSION] == tables[VERSION[:-1] + "2"]
+
+
+@pytest.mark.usefixtures("plain")
+def test_an_event_of_the_day_before_counts(shop):
+    job.run(shop, NIGHT)
+    happens(shop, 77_000_001, "cart", "2026-02-28 23:59:59+00", NIGHT)
+
+    job.score(shop, NIGHT, VERSION, 0, 1)
+    job.publish(shop, NIGHT, VERSION, 1)
+
+    found = read(
+        shop,
+        "select current_state, days_in_state from result.client_behavior"
+        " where client_id > 77000000",
+    )
+    assert found == [("cart", 1)]
+
+
+# What goes wrong ----------------------------------------------------------------------------------
+
+
+def test_nobody_seen_is_nothing_to_learn_from(warehouse):
+    with pytest.raises(
+        NothingToLearnFrom, match="steps of 0 clients before 2026-01-30, at least 50"
+    ):
+        job.run(warehouse, NIGHT)
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_night_that_dies_while_training_is_done_again_as_if_it_had_not(shop, monkeypatch):
+    register = champion.register
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(champion, "register", dies)
+    with pytest.raises(KeyboardInterrupt):
+        job.run(shop, NIGHT)
+    assert read(shop, "select count(*) from ops.model_version") == [(0,)]
+    monkeypatch.setattr(champion, "register", register)
+
+    job.run(shop, NIGHT)
+
+    once = checksums(shop)
+    assert [(table, day) for table, day, _ in once] == [
+        ("result.behavior_transition", NIGHT), ("result.client_behavior", NIGHT),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("plain")
+def test_other_states_than_the_models_are_told(shop, monkeypatch):
+    job.run(shop, NIGHT)
+    monkeypatch.setenv(states.SETTING, "click=")
+
+    with pytest.raises(
+        StatesChanged, match=r"the model knows the states .*click.*: retrain the day"
+    ):
+        job.score(shop, NIGHT, VERSION, 0, 1)
+
+    # The champion can't be asked any more: whatever beats the floor takes its place.
+    job.run(shop, NIGHT + 8 * DAY)
+    live = read(shop, "select model_version from bi.client_behavior limit 1")
+    assert live == [("client_behavior-2026-03-09-1",)]
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_network_goes_on_from_the_day_before_where_that_is_asked(shop, monkeypatch):
+    job.train(shop, NIGHT)
+    monkeypatch.setenv(job.WARM_START, "1")
+    begun = []
+    fit = training.lstm.fit
+
+    def watched(*told):
+        begun.append(told[-1])
+        return fit(*told)
+
+    monkeypatch.setattr(training.lstm, "fit", watched)
+
+    job.train(shop, NIGHT + DAY)
+    job.train(shop, NIGHT - DAY)
+
+    known = model.load(champion.load_model(shop, VERSION)).lstm
+    assert known is not None
+    assert all((begun[0].weights[name] == known.weights[name]).all() for name in known.weights)
+    assert begun[1] is None  # nothing was trained for a day before
+    kept = read(shop, "select as_of, params ->> 'warm_start' from ops.model_version"
+                      " where kind = 'model' order by 1")  # fmt: skip
+    assert kept == [(NIGHT - DAY, "false"), (NIGHT, "false"), (NIGHT + DAY, "true")]
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_was_published_is_compared_with_what_came(shop):
+    job.run(shop, NIGHT - 30 * DAY)
+
+    assert job.mature(shop, NIGHT) == 1
+
+    observed = dict(
+        read(
+            shop,
+            "select metric, value from bi.model_quality where stage = 'matured' and job = :job",
+            job=job.JOB,
+        )
+    )
+    bought = read(
+        shop,
+        "select count(distinct client_id) from feature.step_day where 'purchase' = any(steps)"
+        " and event_day >= :first and event_day < :night and client_id in"
+        " (select client_id from result.client_behavior)",
+        first=NIGHT - 30 * DAY, night=NIGHT,
+    )[0][0]  # fmt: skip
+    everybody = read(shop, "select count(*) from result.client_behavior")[0][0]
+    assert observed["observed_rate"] == pytest.approx(bought / everybody)
+    assert observed["roc_auc"] > 0.6
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_chance_that_is_none_is_not_published(shop, monkeypatch):
+    version = job.train(shop, NIGHT)
+    of_clients = job.scores.of_clients
+
+    def broken(*told):
+        table = of_clients(*told)
+        return table.set_column(5, "purchase_probability", [[1.0] * len(table)])
+
+    monkeypatch.setattr(job.scores, "of_clients", broken)
+    job.score(shop, NIGHT, version, 0, 1)
+
+    with pytest.raises(CheckFailed, match="purchase_probability"):
+        job.publish(shop, NIGHT, version, 1)
+
+    assert read(shop, "select count(*) from bi.client_behavior") == [(0,)]
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_day_without_anybody_publishes_nothing(shop):
+    version = job.train(shop, NIGHT)
+    later = NIGHT + 400 * DAY
+    job.score(shop, later, version, 0, 1)
+
+    with pytest.raises((NothingToPublish, CheckFailed)):
+        job.publish(shop, later, version, 1)

@@ -1,0 +1,74 @@
+"""Event logs in the two common forms, through `make load` and the whole job."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, text
+
+from jobs.load import events
+from jobs.load.blocks import NotLoadable
+
+FIRST = datetime(2025, 8, 1, tzinfo=UTC)
+
+
+def read(engine: Engine, statement: str) -> list[tuple]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def rows(folder) -> list[str]:
+    ((columns, blocks),) = events.tables(folder).values()
+    assert columns == events.COLUMNS
+    return b"".join(blocks).decode().splitlines()
+
+
+def test_a_log_without_a_header_is_known_by_its_fields(tmp_path):
+    (tmp_path / "UserBehavior.csv").write_text(
+        "1,2268318,2520377,pv,1511544070\n1,9,8,buy,1511561733\n7,9,8,fav,1511561734\n"
+        "7,9,8,cart,1511561735\n7,9,8,stare,1511561736\n"
+    )
+
+    assert rows(tmp_path) == [
+        '1,2017-11-24 17:21:10Z,"view",2268318',
+        '1,2017-11-24 22:15:33Z,"purchase",9',
+        '7,2017-11-24 22:15:34Z,"favorite",9',
+        '7,2017-11-24 22:15:35Z,"cart",9',
+        '7,2017-11-24 22:15:36Z,"stare",9',
+    ]
+
+
+def test_logs_with_a_header_are_known_by_its_names_and_are_one(tmp_path):
+    head = "event_time,event_type,product_id,category_code,price,user_id,user_session\n"
+    (tmp_path / "2019-Oct.csv").write_text(
+        head + "2019-10-01 00:00:00 UTC,view,44600062,,35.79,541312140,72d7\n"
+    )
+    (tmp_path / "2019-Nov.csv").write_text(
+        head + "2019-11-01 00:00:00 UTC,remove_from_cart,3900821,x.y,33.20,554748717,9333\n"
+    )
+
+    assert rows(tmp_path) == [
+        '554748717,"2019-11-01 00:00:00 UTC","remove_from_cart",3900821',
+        '541312140,"2019-10-01 00:00:00 UTC","view",44600062',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("1,2,3,pv,1511544070\n1,2,3,pv\n", "Row #2.*Expected 5 columns, got 4"),
+        ("1,2,3,pv,1511544070\none,2,3,pv,1511544070\n", "Row #2.*int64.*'one'"),
+        ("event_time,event_type,product_id,user_id\nx,view,1,2\nx,view,shoe,2\n", "'shoe'"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named(tmp_path, written, complaint):
+    (tmp_path / "log.csv").write_text(written)
+
+    with pytest.raises(NotLoadable, match=f"(?s)log.csv.*{complaint}.*nothing was loaded"):
+        rows(tmp_path)
+
+
+@pytest.mark.parametrize("written", ["a,b\n1,2\n", "1,2,3,4,5\n", "x,2,3,pv,1511544070\n"])
+def test_other_files_are_no_event_logs(tmp_path, written):
+    (tmp_path / "other.csv").write_text(written)
+
+    assert events.tables(tmp_path) == {}
