@@ -63,9 +63,19 @@ alter table feature.step_day owner to nightshift;
 
 -- What is loaded already, as its days were known: each version of a day from the rows of then.
 with version as (
-    select distinct client_id, event_day, source, known_from as known_at from raw.client_step
+    select distinct
+        client_id,
+        event_day,
+        source,
+        known_from as known_at
+    from raw.client_step
     union
-    select distinct client_id, event_day, source, known_to as known_at from raw.client_step
+    select distinct
+        client_id,
+        event_day,
+        source,
+        known_to as known_at
+    from raw.client_step
     where known_to < 'infinity'
 ),
 
