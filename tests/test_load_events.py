@@ -1,12 +1,18 @@
 """Event logs in the two common forms, through `make load` and the whole job."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
+import behavior_worlds
+import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
+from jobs import evaluation
+from jobs.client_behavior import job, pictures, training
+from jobs.client_behavior.sequences import DAY_US
 from jobs.load import events
 from jobs.load.blocks import NotLoadable
+from jobs.load.job import load
 
 FIRST = datetime(2025, 8, 1, tzinfo=UTC)
 
@@ -72,3 +78,48 @@ def test_other_files_are_no_event_logs(tmp_path, written):
     (tmp_path / "other.csv").write_text(written)
 
     assert events.tables(tmp_path) == {}
+
+
+def test_a_log_runs_through_the_whole_job(tmp_path, warehouse, app, as_role, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(training, "EPOCHS", 1)
+    monkeypatch.setattr(training, "EVENTS", 3_000)
+    monkeypatch.setattr(evaluation, "RESAMPLES", 100)
+    monkeypatch.setattr(pictures, "draw", lambda folder, *_: folder.mkdir(parents=True))
+    folder = tmp_path / "log"
+    folder.mkdir()
+    drawn = behavior_worlds.draw(7, clients=500, events=50, order=2, effects=0.2)
+    first = np.random.default_rng(3).random(500) * 200 * DAY_US
+    at = drawn.at - drawn.at[drawn.starts[:-1]][drawn.client()] + first[drawn.client()].astype(int)
+    kinds = {"view": "view", "cart": "cart", "purchase": "purchase", "click": "remove_from_cart"}
+    lines = [
+        f"{FIRST + timedelta(microseconds=int(moment)):%Y-%m-%d %H:%M:%S} UTC,"
+        f"{kinds[drawn.states[code]]},7,x,9.5,{client},s"
+        for client, code, moment in zip(drawn.clients[drawn.client()], drawn.state, at, strict=True)
+        if drawn.states[code] in kinds and moment < 200 * DAY_US
+    ]
+    head = "event_time,event_type,product_id,category_code,price,user_id,user_session"
+    strange = "2025-08-05 10:00:00 UTC,stare,7,x,9.5,11,s"
+    (folder / "2025.csv").write_text("\n".join([head, *lines, strange]) + "\n")
+
+    first_day, last_day = load(as_role("simulator"), app, warehouse, folder)
+    night = last_day + timedelta(days=1)
+    count = job.run(warehouse, night)
+
+    assert (first_day, night) == (date(2025, 8, 1), date(2026, 2, 17))
+    assert read(warehouse, "select event_type, reasons from quarantine.client_event") == [
+        ("stare", ["unknown event type"])
+    ]
+    states = read(warehouse, "select distinct current_state from bi.client_behavior order by 1")
+    assert {"purchase", "remove", "view", "churn"} <= {state for (state,) in states}
+    assert read(warehouse, "select count(*) from bi.client_behavior") == [(count,)]
+    assert count > 300
+    won = read(
+        warehouse,
+        "select log_loss < (select log_loss from bi.client_behavior_candidates"
+        " where task = 'next' and candidate = 'markov_0')"
+        " from bi.client_behavior_candidates where task = 'next' and share > 0",
+    )
+    assert won
+    assert all(better for (better,) in won)

@@ -35,6 +35,13 @@ select
     known_to
 from raw.apparel_purchases;
 comment on view raw.client_step is 'What clients did, of all sources: events of the shop, answers to messages, lines bought';
+comment on column raw.client_step.client_id is 'Client';
+comment on column raw.client_step.event_day is 'UTC day of the step';
+comment on column raw.client_step.source is 'Table under raw that says so';
+comment on column raw.client_step.step is 'view, cart, purchase, open, click ...';
+comment on column raw.client_step.at is 'Time of the step; of a line bought, the end of its day';
+comment on column raw.client_step.known_from is 'as_of of the extraction that first saw the row';
+comment on column raw.client_step.known_to is 'as_of from which the source no longer had it; infinity while it stands';
 
 drop table feature.event_day;
 create table feature.step_day (
