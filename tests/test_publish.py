@@ -485,3 +485,9 @@ def test_the_lock_of_a_killed_process_goes_with_it(warehouse):
         except AlreadyRunning:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_run_right_after_another_of_the_same_day_is_not_refused(warehouse):
+    for _ in range(200):
+        with only_run(warehouse, "job", DAY):
+            pass
