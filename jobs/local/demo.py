@@ -27,14 +27,14 @@ NIGHTS = 2
 LAST_NIGHT_ONLY = {"extract_shop", "purchase_propensity", "client_engagement", "retention"}
 # DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
 # its rows by itself; but users react to the lists of the night before, so the feed's days happen
-# one by one. The shop's night, which nobody waits for, runs beside the feed's; its models wait
-# until the feed's can train, who go first.
+# one by one. The shop's night, which nobody waits for, runs beside the feed's: one of its models
+# trains beside the feed's first night, the other in the slot that this leaves.
 ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "extract_social": ((), ("extract_social", "feed_recommendation")),
     "feed_recommendation": (("extract_social",), ()),
     "experiment_readout": (("extract_social",), ()),
     "extract_shop": ((), ()),
-    "purchase_propensity": (("extract_shop",), ("extract_social",)),
+    "purchase_propensity": (("extract_shop",), ("feed_recommendation",)),
     "client_engagement": (("extract_shop",), ("extract_social",)),
     "retention": (("extract_shop",), ()),
 }
