@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from sqlalchemy import Engine, text
 
 from bench.ground import Ground, seconds
-from jobs.client_behavior import lstm, markov, reading, scores, training, transitions
+from jobs.client_behavior import lstm_training, markov, reading, scores, training, transitions
 from jobs.client_behavior.labels import HORIZON, marks
 from jobs.client_behavior.reading import WINDOW, microseconds
 from jobs.client_behavior.sequences import DAY_US, with_churn
@@ -79,7 +79,7 @@ def night(url: str, answer: Connection) -> None:
     took["chains"] = seconds(lambda: markov.fit(whole, held))
     took["transitions"] = seconds(lambda: transitions.of_day(whole))
     known = marks(whole, [microseconds(AS_OF - HORIZON)])
-    took["epoch"] = seconds(lambda: lstm.fit(whole, known, held, 1))
+    took["epoch"] = seconds(lambda: lstm_training.fit(whole, known, held, 1))
     trained = []
     past = Past(whole.between(0, microseconds(AS_OF)), AS_OF, SILENCE_DAYS)
     took["train"] = seconds(lambda: trained.append(training.fit_all(past, epochs=1)))

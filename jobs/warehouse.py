@@ -186,6 +186,17 @@ def execute(connection: Connection, path: str, **values: object) -> int:
     return connection.execute(clause, values).rowcount
 
 
+def execute_rows(
+    connection: Connection, path: str, table: "pd.DataFrame", **values: object
+) -> None:
+    """Run one file under sql/ for each row of ``table``, whose columns are parameters too.
+
+    NaN is null.
+    """
+    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        execute(connection, path, **values, **{str(name): value for name, value in row.items()})
+
+
 def rows(connection: Connection, statement: str, **values: object) -> list[dict[str, Any]]:
     """Return the rows of a small query as dictionaries."""
     return [dict(row) for row in connection.execute(text(statement), values).mappings()]

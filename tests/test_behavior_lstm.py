@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from jobs.client_behavior import lstm
+from jobs.client_behavior import lstm, lstm_training
 from jobs.client_behavior.labels import Marks
 from jobs.client_behavior.sequences import CHURN, DAY_US, PURCHASE, Sequences
 
@@ -23,18 +23,18 @@ SCRIPT = """
 import logging, sys
 from pathlib import Path
 import behavior_worlds, numpy as np
-from jobs.client_behavior import lstm
+from jobs.client_behavior import lstm, lstm_training
 from test_behavior_lstm import drawn, marks_at, NOW
 found = behavior_worlds.draw(3, 120, 80, 2, 0.1)
 lstm.next_events(drawn(found.states), found)
 assert "tensorflow" not in sys.modules, "scoring imports tensorflow"
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-lstm.BATCH = 16
+lstm_training.BATCH = 16
 held = np.arange(120) % 5 == 0
 marks = marks_at(found, [NOW - 20 * 86_400_000_000, NOW], 4)
-first = lstm.fit(found, marks, held, 2)
+first = lstm_training.fit(found, marks, held, 2)
 first.save(Path(sys.argv[1]) / "first.npz")
-lstm.fit(found, marks, held, 2, begin=first).save(Path(sys.argv[1]) / "further.npz")
+lstm_training.fit(found, marks, held, 2, begin=first).save(Path(sys.argv[1]) / "further.npz")
 """
 
 
@@ -49,8 +49,8 @@ def learned(whole):
     known = before_now(whole)
     marks = marks_at(known, [NOW - 30 * DAY_US, NOW - 15 * DAY_US, NOW], 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lstm, "BATCH", 64)
-        return lstm.fit(known, marks, held(known), 9)
+        patch.setattr(lstm_training, "BATCH", 64)
+        return lstm_training.fit(known, marks, held(known), 9)
 
 
 def held(found: Sequences) -> np.ndarray:
@@ -62,7 +62,7 @@ def before_now(found: Sequences) -> Sequences:
 
 
 def drawn(states: tuple[str, ...]) -> lstm.Lstm:
-    return lstm.Lstm(states, lstm._drawn(np.random.default_rng(5), len(states)))
+    return lstm.Lstm(states, lstm_training._drawn(np.random.default_rng(5), len(states)))
 
 
 def marks_at(found: Sequences, cutoffs: list[int], seed: int) -> Marks:
@@ -128,7 +128,7 @@ def test_serving_says_what_keras_says(learned, whole):
 
     some = whole.where(whole.client() < 12)
     layer = tf.keras.layers.LSTM(lstm.UNITS, return_sequences=True)
-    layer.build((None, None, lstm.STATE_DIMENSIONS + lstm.TIME_DIMENSIONS))
+    layer.build((None, None, lstm_training.STATE_DIMENSIONS + lstm_training.TIME_DIMENSIONS))
     weights = learned.weights
     layer.set_weights([weights["input"], weights["recurrent"], weights["bias"]])
     end = int(some.at.max()) + 7 * DAY_US
@@ -187,12 +187,12 @@ def test_it_beats_one_state_back_where_two_count_and_clients_differ(learned, who
 
 
 def test_it_finds_nothing_where_one_state_back_is_all_there_is(monkeypatch):
-    monkeypatch.setattr(lstm, "BATCH", 64)
+    monkeypatch.setattr(lstm_training, "BATCH", 64)
     whole = behavior_worlds.draw(6, 1000, 60, order=1)
     known, asked = before_now(whole), whole.at >= NOW
     states = whole.state[asked]
 
-    model = lstm.fit(known, NOBODY, held(known), 6)
+    model = lstm_training.fit(known, NOBODY, held(known), 6)
 
     lost = losses(lstm.next_events(model, whole, asked), states)
     for rival in (behavior_worlds.chances_of(whole, 1), order_one(known, whole)):
@@ -216,14 +216,14 @@ def test_the_heads_learn_what_silence_and_the_last_state_say(learned, whole):
 
 
 def test_a_label_without_meaning_costs_nothing(monkeypatch):
-    monkeypatch.setattr(lstm, "BATCH", 16)
+    monkeypatch.setattr(lstm_training, "BATCH", 16)
     found = behavior_worlds.draw(4, 60, 10)
     marks = marks_at(found, [NOW], 1)
     marks = replace(marks, churn=np.full_like(marks.churn, np.nan))
 
-    model = lstm.fit(found, marks, held(found), 1)
+    model = lstm_training.fit(found, marks, held(found), 1)
 
-    begun = lstm._drawn(np.random.default_rng(lstm.SEED), len(found.states))
+    begun = lstm_training._drawn(np.random.default_rng(lstm_training.SEED), len(found.states))
     assert all(np.isfinite(each).all() for each in model.weights.values())
     assert (model.weights["within"][:, 1] == begun["within"][:, 1]).all()
     assert (model.weights["within"][:, 0] != begun["within"][:, 0]).all()
@@ -233,18 +233,18 @@ def test_a_label_without_meaning_costs_nothing(monkeypatch):
 def test_a_chunk_begins_with_what_the_one_before_ended_with(monkeypatch):
     import tensorflow as tf
 
-    monkeypatch.setattr(lstm, "LEARNING_RATE", 0.0)
-    monkeypatch.setattr(lstm, "UNKNOWN_SHARE", 0.0)
-    monkeypatch.setattr(lstm, "CHUNK", 8)
-    monkeypatch.setattr(lstm, "BATCH", 5)
+    monkeypatch.setattr(lstm_training, "LEARNING_RATE", 0.0)
+    monkeypatch.setattr(lstm_training, "UNKNOWN_SHARE", 0.0)
+    monkeypatch.setattr(lstm_training, "CHUNK", 8)
+    monkeypatch.setattr(lstm_training, "BATCH", 5)
     tf.config.experimental.enable_op_determinism()
     found = behavior_worlds.draw(4, 12, 30)
     model = drawn(found.states)
-    inputs = lstm._inputs(found, np.arange(len(found.states) + 1, dtype=np.int8))
-    marks = lstm._read(found, NOBODY)
+    inputs = lstm.inputs_of(found, np.arange(len(found.states) + 1, dtype=np.int8))
+    marks = lstm_training._read(found, NOBODY)
     trained = np.arange(12) != 2
 
-    trainer = lstm._Trainer(model, inputs, marks, trained, np.random.default_rng(1))
+    trainer = lstm_training._Trainer(model, inputs, marks, trained, np.random.default_rng(1))
     for _ in range(4):
         trainer.epoch()
 
@@ -255,7 +255,7 @@ def test_a_chunk_begins_with_what_the_one_before_ended_with(monkeypatch):
         for place in range(7, counts[client] - 1, 8)
     ]
     client, place = np.array(asked).T
-    expected = np.vstack([rows for _, rows in lstm._hidden(model, inputs, client, place)])
+    expected = np.vstack([rows for _, rows in lstm.hidden_after(model, inputs, client, place)])
     assert len(expected) > 20
     np.testing.assert_allclose(trainer.kept[0, 1:], expected, rtol=0, atol=1e-5)
     assert (trainer.kept[:, 0] == 0).all()
@@ -266,7 +266,7 @@ def test_a_mark_is_read_at_the_last_event_before_its_cutoff():
     client, hours = np.array([(0, 10), (0, 11), (1, 21), (0, 34), (0, 35), (1, 5), (1, 2000)]).T
     label = np.arange(7, dtype=np.float32)
 
-    read = lstm._read(found, Marks(client, hours * lstm.HOUR_US, label, label))
+    read = lstm_training._read(found, Marks(client, hours * lstm.HOUR_US, label, label))
 
     # By client and cutoff; an event at the cutoff is not before it.
     assert read.client.tolist() == [0, 0, 0, 0, 1, 1, 1]
@@ -297,7 +297,7 @@ def test_a_client_with_one_event_and_one_with_two_thousand():
 def test_clients_with_one_event_each_can_be_learned_from():
     found = sequences(("view", PURCHASE, CHURN), *[[(place % 2, place)] for place in range(40)])
 
-    model = lstm.fit(found, NOBODY, np.arange(40) < 10, 2)
+    model = lstm_training.fit(found, NOBODY, np.arange(40) < 10, 2)
 
     said = lstm.next_events(model, found)
     assert np.isfinite(said).all()
@@ -341,11 +341,11 @@ def test_training_refuses_what_it_cannot_use():
     small.weights["next"] = small.weights["next"][:4]
 
     with pytest.raises(ValueError, match="knows view, churn; the sequences have view, cart"):
-        lstm.fit(found, NOBODY, nobody_held, 1, begin=drawn(("view", CHURN)))
+        lstm_training.fit(found, NOBODY, nobody_held, 1, begin=drawn(("view", CHURN)))
     with pytest.raises(ValueError, match="expected"):
-        lstm.fit(found, NOBODY, nobody_held, 1, begin=small)
+        lstm_training.fit(found, NOBODY, nobody_held, 1, begin=small)
     with pytest.raises(ValueError, match="all of 10 clients are held"):
-        lstm.fit(found, NOBODY, ~nobody_held, 1)
+        lstm_training.fit(found, NOBODY, ~nobody_held, 1)
     with pytest.raises(ValueError, match=r"1 of .* events are after"):
         lstm.after(drawn(found.states), found, int(found.at.max()) - 1)
 

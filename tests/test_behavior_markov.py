@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from jobs.client_behavior import markov
+from jobs.client_behavior import markov, moves, sequences
 from jobs.client_behavior.sequences import DAY_US, Sequences, build, with_churn
 
 STATES = ("view", "purchase", "churn")
@@ -244,11 +244,11 @@ def test_blocks_of_clients_change_nothing(monkeypatch):
     def everything() -> tuple[markov.Chain, np.ndarray, np.ndarray, pd.DataFrame]:
         chain = markov.fit(found, every(4, found))
         chance = markov.next_events(chain, found, 2, True, wanted)
-        return chain, chance, markov.after(chain, found, 2, True), markov.transitions(found)
+        return chain, chance, markov.after(chain, found, 2, True), moves.transitions(found)
 
     chain, chance, after, table = everything()
-    monkeypatch.setattr(markov, "BLOCK_EVENTS", 25)
-    assert len(list(markov._blocks(found))) > 20
+    monkeypatch.setattr(sequences, "BLOCK_EVENTS", 25)
+    assert len(list(sequences.blocks(found))) > 20
     small_chain, small_chance, small_after, small_table = everything()
 
     assert (small_chain.strengths, small_chain.order) == (chain.strengths, chain.order)
@@ -285,7 +285,7 @@ def test_clients_with_one_event_each():
     assert chance[0].argmax() == 0
     after = markov.after(chain, found, 1, personal=False)
     assert after == pytest.approx(np.tile(np.array([3.5, 1.5, 0.5]) / 5.5, (4, 1)))
-    assert markov.transitions(found)["from_count"].tolist() == [0] * 4
+    assert moves.transitions(found)["from_count"].tolist() == [0] * 4
 
 
 def test_a_client_with_100_000_events_is_their_newest():
@@ -308,7 +308,7 @@ def test_nobody_gives_no_rows():
 
     assert markov.next_events(chain, nobody, 2, True).shape == (0, 3)
     assert markov.after(chain, nobody, 2, True).shape == (0, 3)
-    assert markov.transitions(nobody).empty
+    assert moves.transitions(nobody).empty
 
 
 def test_a_chain_is_read_as_it_was_written_and_written_alike_each_time(tmp_path):
@@ -342,11 +342,11 @@ def test_what_cannot_be_is_said():
         with pytest.raises(ValueError, match=f"{held.sum()} of {len(held)} flags .* of 3"):
             markov.fit(found, held)
     with pytest.raises(ValueError, match="'gone'"):
-        markov.absorbing(np.eye(3), STATES, ("purchase", "gone"))
+        moves.absorbing(np.eye(3), STATES, ("purchase", "gone"))
 
 
 def test_transitions_as_worked_out_by_hand():
-    table = markov.transitions(told("vvp", "vp", "ccc"), np.array([True, True, False]))
+    table = moves.transitions(told("vvp", "vp", "ccc"), np.array([True, True, False]))
 
     assert list(zip(table["from_state"], table["to_state"], strict=True)) == [
         ("view", "view"),
@@ -370,7 +370,7 @@ def test_transitions_as_worked_out_by_hand():
 
 @pytest.mark.parametrize("effects", [None, 0.2])
 def test_probabilities_sum_to_one_within_intervals_no_narrower_than_the_count_allows(effects):
-    table = markov.transitions(behavior_worlds.draw(12, 300, 20, 1, effects))
+    table = moves.transitions(behavior_worlds.draw(12, 300, 20, 1, effects))
 
     sums = table.groupby("from_state")["probability"].sum()
     assert sums.to_numpy() == pytest.approx(1, abs=1e-12)
@@ -384,7 +384,7 @@ def test_probabilities_sum_to_one_within_intervals_no_narrower_than_the_count_al
 
 
 def test_one_client_says_nothing_of_others_however_long_they_go_on():
-    table = markov.transitions(told("v" * 1500 + "p"))
+    table = moves.transitions(told("v" * 1500 + "p"))
 
     assert table["high"][1] > 0.9
     assert table["low"][0] < 0.1
@@ -393,7 +393,7 @@ def test_one_client_says_nothing_of_others_however_long_they_go_on():
 
 
 def test_a_transition_that_is_always_made_is_known_by_the_number_of_clients():
-    table = markov.transitions(told(*["vvvvvvvvvvv"] * 20))
+    table = moves.transitions(told(*["vvvvvvvvvvv"] * 20))
 
     # of 20 independent ones 20 were made, not of 200
     few = (stats.t.ppf(0.975, 199) / stats.t.ppf(0.975, 19)) ** 2 * 20
@@ -416,7 +416,7 @@ def test_intervals_hold_the_truth_in_95_of_100_worlds(effects):
     truth = law_of_all(effects, 20).ravel()
     held = []
     for seed in range(100):
-        table = markov.transitions(behavior_worlds.draw(seed, 60, 20, 1, effects))
+        table = moves.transitions(behavior_worlds.draw(seed, 60, 20, 1, effects))
         assert len(table) == len(truth)
         inside = (table["low"] <= truth) & (truth <= table["high"])
         held.append(inside[table["count"] >= 20])
@@ -426,14 +426,14 @@ def test_intervals_hold_the_truth_in_95_of_100_worlds(effects):
 
 
 def test_the_matrix_has_a_row_of_zeros_where_nothing_followed():
-    found = markov.matrix(markov.transitions(told("vvp", "vp")), STATES)
+    found = moves.square(moves.transitions(told("vvp", "vp")), STATES)
 
     assert found.tolist() == [[0.375, 0.625, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_ways_to_a_purchase_as_worked_out_by_hand():
     # a view leads to a view, a purchase or churn; a click to a view
-    found = markov.absorbing(
+    found = moves.absorbing(
         np.array(
             [
                 [0.5, 0.0, 0.375, 0.125],
@@ -457,7 +457,7 @@ def test_ways_to_a_purchase_are_those_that_simulated_clients_go():
     purchase, churn = states.index("purchase"), states.index("churn")
     random, walkers = np.random.default_rng(13), 40_000
 
-    found = markov.absorbing(chances, states).set_index("from_state")
+    found = moves.absorbing(chances, states).set_index("from_state")
 
     for code in (0, 1, 3):
         state, steps = np.full(walkers, code), np.zeros(walkers)
@@ -481,7 +481,7 @@ def test_there_is_no_way_to_a_purchase_where_none_leads_to_an_end():
     chances[3, [0, 5, 6]] = 0.5, 0.3, 0.2
     chances[4, 6] = 1
 
-    found = markov.absorbing(chances, states)
+    found = moves.absorbing(chances, states)
 
     assert found.iloc[:3, 1:].isna().all().all()
     assert found.iloc[3, 1:].tolist() == pytest.approx([0.6, 1, 1])
@@ -496,15 +496,15 @@ def test_shares_in_the_long_run():
     apart = np.eye(2)
     start = np.array([0.75, 0.25])
 
-    assert markov.stationary(back, start) == pytest.approx([5 / 6, 1 / 6])
-    assert markov.stationary(circle, start) == pytest.approx([0.5, 0.5])
-    assert markov.stationary(ending, start) == pytest.approx([0.6, 0.4])
-    assert markov.stationary(apart, start) == pytest.approx(start)
+    assert moves.stationary(back, start) == pytest.approx([5 / 6, 1 / 6])
+    assert moves.stationary(circle, start) == pytest.approx([0.5, 0.5])
+    assert moves.stationary(ending, start) == pytest.approx([0.6, 0.4])
+    assert moves.stationary(apart, start) == pytest.approx(start)
 
 
 def test_shares_in_the_long_run_are_those_of_a_chain_that_goes_on():
     chances = behavior_worlds.planted(1)
-    found = markov.stationary(chances[:5], chances[5])
+    found = moves.stationary(chances[:5], chances[5])
 
     assert found.sum() == pytest.approx(1)
     assert found @ chances[:5] == pytest.approx(found, abs=1e-12)
@@ -515,7 +515,7 @@ def test_churn_goes_where_clients_went_who_came_back():
     shop = replace(shop, at=np.array([0, 100, 0]) * DAY_US)
     found = with_churn(shop, 30 * DAY_US, 120 * DAY_US)
 
-    table = markov.transitions(found).set_index(["from_state", "to_state"])
+    table = moves.transitions(found).set_index(["from_state", "to_state"])
 
     assert table.loc[("churn", "view"), "count"] == 1
     assert table.loc[("churn", "view"), "from_count"] == 1

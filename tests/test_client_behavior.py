@@ -379,13 +379,13 @@ def test_the_network_goes_on_from_the_day_before_where_that_is_asked(shop, monke
     job.train(shop, NIGHT)
     monkeypatch.setenv(job.WARM_START, "1")
     begun = []
-    fit = training.lstm.fit
+    fit = training.lstm_training.fit
 
     def watched(*told):
         begun.append(told[-1])
         return fit(*told)
 
-    monkeypatch.setattr(training.lstm, "fit", watched)
+    monkeypatch.setattr(training.lstm_training, "fit", watched)
 
     job.train(shop, NIGHT + DAY)
     job.train(shop, NIGHT - DAY)

@@ -13,7 +13,7 @@ from jobs import evaluation
 from jobs.champion.gate import mean_samples
 from jobs.client_behavior import blend, model
 from jobs.client_behavior.labels import HEADS, Marks, marks
-from jobs.client_behavior.model import NEXT, OF_HEADS, Fitted
+from jobs.client_behavior.model import NEXT, OF_HEADS, Fitted, Standing
 from jobs.client_behavior.reading import WINDOW, microseconds
 from jobs.client_behavior.sequences import DAY_US, Flags, Sequences, joined, with_churn
 from jobs.client_behavior.training import BLEND, Trained, of_what_came
@@ -96,11 +96,12 @@ def table(trained: Trained, asked: Asked) -> pd.DataFrame:
     truth[BLEND] = blend.mixed(truth, trained.blends["next"])
     rows = [_row("next", name, each, who, {}) for name, each in truth.items()]
     before = whole.between(0, microseconds(asked.cutoff))
+    standing = Standing(fitted, before, microseconds(asked.cutoff))
     outcomes = asked.outcomes(whole)
     for head in HEADS:
         label = getattr(outcomes, head)
         seen = ~np.isnan(label)
-        told = model.head_chances(fitted, head, before, microseconds(asked.cutoff), OF_HEADS)
+        told = model.head_chances(standing, head, OF_HEADS)
         told[BLEND] = blend.mixed(told, trained.blends[head])
         for name, each in told.items():
             z = logistic_map.log_odds(each[seen])

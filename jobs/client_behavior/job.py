@@ -18,7 +18,6 @@ from jobs.client_behavior import (
     scores,
     silence,
     states,
-    tables,
     training,
     transitions,
 )
@@ -31,7 +30,7 @@ from jobs.client_behavior.sequences import DAY_US, PURCHASE, Sequences, with_chu
 from jobs.client_behavior.training import MOMENT_STEPS, Past
 from jobs.publish import already_published, stage
 from jobs.publish import publish as publish_day
-from jobs.warehouse import airflow_run_id, named_failures, only_run, read_sql
+from jobs.warehouse import airflow_run_id, execute_rows, named_failures, only_run, read_sql
 
 JOB = "client_behavior"
 TABLE, TRANSITIONS = "result.client_behavior", "result.behavior_transition"
@@ -274,8 +273,11 @@ def _train(engine: Engine, as_of: date, asked: Asked) -> str:
 
         def record(connection: Connection) -> None:
             champion.record_evaluation(connection, JOB, as_of, "gate", measured)
-            tables.write_candidates(connection, version, as_of, table)
-            tables.write_silence(connection, version, as_of, asked.came_back, past.silence_days)
+            of = {"model_version": version, "as_of": as_of}
+            execute_rows(connection, f"{JOB}/insert_candidate.sql", table, **of)
+            seen = asked.came_back
+            seen = seen.assign(chosen=seen["days"] == past.silence_days)
+            execute_rows(connection, f"{JOB}/insert_silence.sql", seen, **of)
 
         champion.register(engine, run_id, folders, record)
     return version

@@ -5,27 +5,20 @@ the least significant; the start's code stands where there is none. So a context
 same one without its oldest event, which is what an order backs off to where it has seen little.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
-from jobs.client_behavior.sequences import CHURN, PURCHASE, Flags, Sequences
+from jobs.client_behavior.sequences import Flags, Sequences, blocks
 
 MAX_ORDER = 3
-CONFIDENCE = 0.95
 # Events' worth that the shorter context, or everybody, counts against what was seen.
 STRENGTHS = tuple(2.0**power for power in range(-2, 14))
 BLENDS = tuple(4.0**power for power in range(8))
-# Events looked at at once: an array of them times the states stays small.
-BLOCK_EVENTS = 250_000
-# Squarings of the matrix: steps beyond any number that a chain takes to settle.
-SQUARINGS = 50
 
 Chances = NDArray[np.float32]
 Counts = NDArray[np.int64]
@@ -140,7 +133,7 @@ def next_events(
     flags = np.ones(len(sequences.state), bool) if wanted is None else wanted
     found = np.empty((int(flags.sum()), len(chain.states)), np.float32)
     filled = 0
-    for block, events in _blocks(sequences):
+    for block, events in blocks(sequences):
         kept = flags[events]
         rows = _predicted(table, order, blend, block, kept)
         found[filled : filled + len(rows)] = rows
@@ -157,125 +150,12 @@ def after(chain: Chain, sequences: Sequences, order: int, personal: bool) -> Cha
     blend = chain.personal if personal else None
     found = np.empty((len(sequences.clients), len(chain.states)), np.float32)
     filled = 0
-    for block, _ in _blocks(sequences):
+    for block, _ in blocks(sequences):
         longer, added = _with_one_more(block)
         rows = _predicted(table, order, blend, longer, added)
         found[filled : filled + len(rows)] = rows
         filled += len(rows)
     return found
-
-
-def transitions(sequences: Sequences, kept: Flags | None = None) -> pd.DataFrame:
-    """Return how often each state follows each other one, with 95 % intervals.
-
-    One row for each pair of states that occur, in their order: from_state, to_state, count,
-    from_count (all transitions from it), clients (who made this one), probability, low, high. The
-    probabilities from a state sum to one and none is 0: all pairs together get one transition more
-    than were seen, shared evenly; so they are all the same where from_count is 0.
-
-    Clients differ, and what one does again says less than what another does: the interval is of so
-    many independent transitions as have the standard error of the ratio of sums over clients (Korn
-    and Graubard 1998), by Jeffreys' prior.
-
-    Args:
-        sequences: what clients did.
-        kept: for each client, whether they count; all do without.
-    """
-    if kept is not None:
-        sequences = sequences.where(np.repeat(kept, np.diff(sequences.starts)))
-    seen = np.unique(sequences.state)
-    sums = _sums(sequences)
-    count, from_count = sums.count[np.ix_(seen, seen)], sums.from_count[seen, None]
-    share = count / np.maximum(from_count, 1)
-    effective = _effective(sums)[np.ix_(seen, seen)]
-    probability = (count + 1 / max(len(seen), 1)) / (from_count + 1)
-    hits, misses = effective * share + 0.5, effective * (1 - share) + 0.5
-    tail = (1 - CONFIDENCE) / 2
-    names = np.array(sequences.states)[seen]
-    return pd.DataFrame(
-        {
-            "from_state": np.repeat(names, len(seen)),
-            "to_state": np.tile(names, len(seen)),
-            "count": count.ravel(),
-            "from_count": np.repeat(from_count.ravel(), len(seen)),
-            "clients": sums.clients[np.ix_(seen, seen)].ravel(),
-            "probability": probability.ravel(),
-            "low": np.minimum(stats.beta.ppf(tail, hits, misses), probability).ravel(),
-            "high": np.maximum(stats.beta.ppf(1 - tail, hits, misses), probability).ravel(),
-        }
-    )
-
-
-def matrix(table: pd.DataFrame, states: Sequence[str]) -> Numbers:
-    """Return the probabilities of `transitions`, shape (S, S), rows the states from.
-
-    A row is 0 where nothing is known to follow: from_count is 0, or the state did not occur.
-    """
-    found = np.zeros((len(states), len(states)))
-    known = table[table["from_count"] > 0]
-    place = {state: code for code, state in enumerate(states)}
-    rows, columns = (known[side].map(place).to_numpy(int) for side in ("from_state", "to_state"))
-    found[rows, columns] = known["probability"]
-    return found
-
-
-def absorbing(
-    matrix: Numbers, states: Sequence[str], absorbing: tuple[str, str] = (PURCHASE, CHURN)
-) -> pd.DataFrame:
-    """Return how a client in each state goes on to a purchase or to churn, one row a state.
-
-    Columns: from_state; purchase_before_churn, its chance, given that one of both comes;
-    steps_to_purchase, events until the purchase, given that it comes first; steps_to_end, events
-    until either. NaN where what is given can't be. By the fundamental matrix (Kemeny and Snell
-    1960).
-
-    Args:
-        matrix: chances, shape (S, S); a row of zeros is a state that nothing follows.
-        states: names.
-        absorbing: the state hoped for, and the other one.
-
-    Raises:
-        ValueError: if one of ``absorbing`` is not among the states.
-    """
-    if missing := set(absorbing) - set(states):
-        raise ValueError(f"{sorted(missing)} not among the states {list(states)}")
-    ends = np.array([states.index(state) for state in absorbing])
-    inner = _leading_to(matrix, ends)
-    left = np.eye(len(inner)) - matrix[np.ix_(inner, inner)]
-    reached = np.linalg.solve(left, matrix[np.ix_(inner, ends)])
-    total = reached.sum(axis=1)
-    # Sums over all steps of the chance to be still on the way to each end.
-    steps = np.linalg.solve(left, reached)
-    columns = np.full((3, len(states)), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        columns[:, inner] = [
-            reached[:, 0] / total,
-            np.where(reached[:, 0] > 0, steps[:, 0] / reached[:, 0], np.nan),
-            steps.sum(axis=1) / total,
-        ]
-    columns[:, ends[0]] = 1, 0, 0
-    columns[:, ends[1]] = 0, np.nan, 0
-    names = ("purchase_before_churn", "steps_to_purchase", "steps_to_end")
-    return pd.DataFrame({"from_state": list(states), **dict(zip(names, columns, strict=True))})
-
-
-def stationary(matrix: Numbers, start: Numbers) -> Numbers:
-    """Return the share of all events that are in each state in the long run, shape (S,).
-
-    Args:
-        matrix: chances, shape (S, S); a row of zeros is a state that nothing follows: who was in it
-            begins again.
-        start: chances of a client's first event, shape (S,).
-    """
-    ending = matrix.sum(axis=1) == 0
-    # Half of the steps stay where they are: a chain that goes in a circle settles as well.
-    power = (np.eye(len(start)) + np.where(ending[:, None], start, matrix)) / 2
-    for _ in range(SQUARINGS):
-        power = power @ power
-        power /= power.sum(axis=1, keepdims=True)
-    shares: Numbers = start @ power
-    shares /= shares.sum()
-    return shares
 
 
 def _checked(chain: Chain, sequences: Sequences, order: int, personal: bool) -> Numbers:
@@ -290,22 +170,6 @@ def _checked(chain: Chain, sequences: Sequences, order: int, personal: bool) -> 
     if personal and chain.personal is None:
         raise ValueError("the chain has no personal blend; fit it anew")
     return chances(chain)[order]
-
-
-def _blocks(found: Sequences) -> Iterator[tuple[Sequences, slice]]:
-    """Return the clients in blocks of BLOCK_EVENTS, or of one client, and their events' places."""
-    first = 0
-    while first < len(found.clients):
-        most = found.starts[first] + BLOCK_EVENTS
-        last = max(int(np.searchsorted(found.starts, most, side="right")) - 1, first + 1)
-        events = slice(int(found.starts[first]), int(found.starts[last]))
-        starts = found.starts[first : last + 1] - found.starts[first]
-        clients = found.clients[first:last]
-        yield (
-            Sequences(found.states, clients, starts, found.state[events], found.at[events]),
-            events,
-        )
-        first = last
 
 
 def _with_one_more(found: Sequences) -> tuple[Sequences, Flags]:
@@ -336,7 +200,7 @@ def _counts(found: Sequences) -> tuple[Counts, ...]:
     """Return how often each state follows each context, by order."""
     size = len(found.states)
     counts = [np.zeros(((size + 1) ** order, size), np.int64) for order in range(MAX_ORDER + 1)]
-    for block, _ in _blocks(found):
+    for block, _ in blocks(found):
         for order, table in enumerate(counts):
             cell = _context(block, order) * size + block.state
             table += np.bincount(cell, minlength=table.size).reshape(table.shape)
@@ -377,7 +241,7 @@ def _losses(tables: Sequence[Numbers], found: Sequences) -> Numbers:
     """Return the log loss of each client's events, summed, one column an order."""
     losses = np.zeros((len(found.clients), len(tables)))
     done = 0
-    for block, _ in _blocks(found):
+    for block, _ in blocks(found):
         rows = slice(done, done + len(block.clients))
         for order, table in enumerate(tables):
             chance = table[_context(block, order), block.state]
@@ -398,7 +262,7 @@ def _personal(table: Numbers, order: int, found: Sequences) -> tuple[float, floa
     """Return the blend that is best for what these clients did."""
     blends = list(product(BLENDS, BLENDS))
     likely = np.zeros(len(blends))
-    for block, _ in _blocks(found):
+    for block, _ in blocks(found):
         everything = np.ones(len(block.state), bool)
         own, same = _own(block, everything)
         own_all, same_all = own.sum(axis=1), same.sum(axis=1)
@@ -454,86 +318,3 @@ def _so_far(group: Places, state: NDArray[np.int8], size: int, wanted: Flags) ->
     rank[order] = places
     found: NDArray[np.int32] = total[rank[wanted]] - total[first[rank[wanted]]]
     return found
-
-
-@dataclass
-class _Sums:
-    """Sums over clients, of how often each went from one state to another.
-
-    Attributes:
-        count: of transitions, shape (S, S), rows the states from; so are those below.
-        clients: who made it.
-        squares: of each client's count.
-        products: of each client's count and all their transitions from the state.
-        from_count: of transitions from each state, shape (S,); so are those below.
-        from_clients: who made any.
-        from_squares: of each client's transitions from the state.
-    """
-
-    count: Counts
-    clients: Counts
-    squares: Counts
-    products: Counts
-    from_count: Counts
-    from_clients: Counts
-    from_squares: Counts
-
-
-def _sums(found: Sequences) -> _Sums:
-    size = len(found.states)
-    pairs = np.zeros((4, size * size), np.int64)
-    froms = np.zeros((3, size), np.int64)
-    for block, _ in _blocks(found):
-        before = block.before()
-        some = before != block.start
-        key = (block.client()[some] * size + before[some]) * size + block.state[some]
-        keys, counts = np.unique(key, return_counts=True)
-        if not len(keys):
-            continue
-        group = keys // size
-        begins = np.flatnonzero(np.diff(group, prepend=-1))
-        all_from = np.add.reduceat(counts, begins)
-        of_pair = np.repeat(all_from, np.diff(np.append(begins, len(keys))))
-        values = (counts, np.ones_like(counts), counts**2, counts * of_pair)
-        pairs += [_summed(keys % (size * size), value, size * size) for value in values]
-        totals = (all_from, np.ones_like(all_from), all_from**2)
-        froms += [_summed(group[begins] % size, total, size) for total in totals]
-    return _Sums(*pairs.reshape(4, size, size), *froms)
-
-
-def _summed(place: Places, value: Counts, size: int) -> Counts:
-    """Return the sum of the values at each place; floats hold these integers exactly."""
-    return np.bincount(place, value, size).astype(np.int64)
-
-
-def _effective(sums: _Sums) -> Numbers:
-    """Return of how many independent transitions each share has the standard error, (S, S).
-
-    A share of 0 or 1 has none to tell by: it takes that of all shares from the state, and if these
-    are 0 and 1 too, one transition of each client.
-    """
-    total, clients = sums.from_count[:, None], sums.from_clients[:, None]
-    share = sums.count / np.maximum(total, 1)
-    spread = sums.squares - 2 * share * sums.products + share**2 * sums.from_squares[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        variance = np.maximum(spread, 0) / total**2 * clients / (clients - 1)
-        chance = share * (1 - share)
-        whole = chance.sum(axis=1, keepdims=True) / variance.sum(axis=1, keepdims=True)
-        whole = np.where(chance.sum(axis=1, keepdims=True) > 0, whole, clients)
-        effective = np.where(chance > 0, chance / variance, whole)
-    # Few clients say little of how much they differ; a single one says nothing.
-    upper = (1 + CONFIDENCE) / 2
-    many = stats.t.ppf(upper, np.maximum(total - 1, 1))
-    few = stats.t.ppf(upper, np.maximum(clients - 1, 1))
-    effective = np.minimum(effective * (many / few) ** 2, total)
-    return np.where(clients > 1, effective, 0)
-
-
-def _leading_to(matrix: Numbers, ends: Places) -> Places:
-    """Return the other states from which one of the ends can be reached."""
-    reached = np.zeros(len(matrix), bool)
-    reached[ends] = True
-    for _ in range(len(matrix)):
-        reached |= (matrix[:, reached] > 0).any(axis=1)
-    reached[ends] = False
-    return np.flatnonzero(reached)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,52 +83,80 @@ def served_next(fitted: Fitted, found: Sequences, wanted: Flags | None = None) -
     return blend.mixed(next_chances(fitted, found, wanted, sorted(share)), share)
 
 
-def what_comes(fitted: Fitted, found: Sequences, moment: int) -> Numbers:
-    """Return the chance of each state to come next, given the silence up to ``moment``.
+@dataclass(frozen=True)
+class Standing:
+    """Clients at a moment, and what the candidates read of them, made once for all tasks.
 
-    Args:
+    Attributes:
         fitted: the model.
         found: what clients did before ``moment``, churn among it.
         moment: microseconds since 1970 UTC.
-
-    Returns:
-        A row for each of ``found.clients``, a column for each state; rows sum to one.
     """
-    require_states(fitted, found)
+
+    fitted: Fitted
+    found: Sequences
+    moment: int
+
+    def __post_init__(self) -> None:
+        """Raise StatesChanged where a setting has changed the states since the training."""
+        require_states(self.fitted, self.found)
+
+    @cached_property
+    def past(self) -> pd.DataFrame:
+        """Return `features.of_ends`."""
+        return features.of_ends(self.found)
+
+    @cached_property
+    def traits(self) -> pd.DataFrame:
+        """Return `features.of_clients`."""
+        return features.of_clients(self.found, self.moment)
+
+    @cached_property
+    def network(self) -> lstm.After:
+        """Return what the network says of them."""
+        assert self.fitted.lstm is not None
+        return lstm.after(self.fitted.lstm, self.found, self.moment)
+
+    @cached_property
+    def gone(self) -> Flags:
+        """Return who counts as gone already."""
+        return np.asarray(self.found.ends() == len(self.found.states) - 1)
+
+
+def what_comes(standing: Standing) -> Numbers:
+    """Return the chance of each state to come next, given the silence up to the moment.
+
+    Clients x states; rows sum to one.
+    """
+    fitted, found = standing.fitted, standing.found
     share = fitted.serves["next"]
-    read = features.of_ends(found) if set(share) & set(tabular.MODELS) else None
-    chances = blend.mixed({name: _ends(fitted, found, moment, read, name) for name in share}, share)
-    silent = moment - found.at[found.starts[1:] - 1]
-    return waiting.after_silence(fitted.waits, chances, silent, _gone(found))
+    chances = blend.mixed({name: _ends(standing, name) for name in share}, share)
+    silent = standing.moment - found.at[found.starts[1:] - 1]
+    return waiting.after_silence(fitted.waits, chances, silent, standing.gone)
 
 
-def head_chances(
-    fitted: Fitted, head: str, found: Sequences, moment: int, names: Sequence[str]
-) -> dict[str, Numbers]:
+def head_chances(standing: Standing, head: str, names: Sequence[str]) -> dict[str, Numbers]:
     """Return, by candidate, each client's chance of a purchase or of leaving, not calibrated.
 
     Args:
-        fitted: the model.
+        standing: the clients.
         head: of HEADS.
-        found: what clients did before ``moment``, churn among it.
-        moment: microseconds since 1970 UTC.
         names: of OF_HEADS.
     """
-    require_states(fitted, found)
-    read = features.of_clients(found, moment) if {*names} & {"recency", *tabular.MODELS} else None
-    return {name: _head(fitted, head, found, moment, read, name) for name in names}
+    return {name: _head(standing, head, name) for name in names}
 
 
-def served_head(fitted: Fitted, head: str, found: Sequences, moment: int) -> Numbers:
+def served_head(standing: Standing, head: str) -> Numbers:
     """Return each client's calibrated chance of a purchase or of leaving, by what serves.
 
     Of clients who count as gone already, the chance of leaving is NaN.
     """
+    fitted = standing.fitted
     share = fitted.serves[head]
-    told = blend.mixed(head_chances(fitted, head, found, moment, sorted(share)), share)
+    told = blend.mixed(head_chances(standing, head, sorted(share)), share)
     z = logistic_map.apply(fitted.maps[head], logistic_map.log_odds(told))
     chance = logistic_map.probability(z)
-    return np.where(_gone(found), np.nan, chance) if head == CHURN else chance
+    return np.where(standing.gone, np.nan, chance) if head == CHURN else chance
 
 
 def require_states(fitted: Fitted, found: Sequences) -> None:
@@ -201,15 +230,13 @@ def _next(
     return np.asarray(markov.next_events(fitted.chain, found, order, personal, wanted), float)
 
 
-def _ends(
-    fitted: Fitted, found: Sequences, moment: int, read: pd.DataFrame | None, name: str
-) -> Numbers:
+def _ends(standing: Standing, name: str) -> Numbers:
+    fitted, found = standing.fitted, standing.found
     if name == "lstm":
-        assert fitted.lstm is not None
-        return np.asarray(lstm.after(fitted.lstm, found, moment).next, float)
+        return np.asarray(standing.network.next, float)
     if name in tabular.MODELS:
-        assert read is not None
-        return tabular.chances(fitted.tabular[tabular_key("next", name)], read, len(found.states))
+        kept = fitted.tabular[tabular_key("next", name)]
+        return tabular.chances(kept, standing.past, len(found.states))
     order, personal = _chain_of(fitted, name)
     return np.asarray(markov.after(fitted.chain, found, order, personal), float)
 
@@ -219,27 +246,15 @@ def _chain_of(fitted: Fitted, name: str) -> tuple[int, bool]:
     return ORDERS.get(name, fitted.chain.order), personal
 
 
-def _head(
-    fitted: Fitted,
-    head: str,
-    found: Sequences,
-    moment: int,
-    read: pd.DataFrame | None,
-    name: str,
-) -> Numbers:
+def _head(standing: Standing, head: str, name: str) -> Numbers:
+    fitted, found = standing.fitted, standing.found
     if name == "base_rate":
         return np.full(len(found.clients), fitted.rates[head])
     if name == "chain":
         first = np.array(fitted.before)[found.ends()]
         return np.asarray(np.clip(first if head == PURCHASE else 1 - first, 1e-6, 1 - 1e-6))
     if name == "lstm":
-        assert fitted.lstm is not None
-        return np.asarray(getattr(lstm.after(fitted.lstm, found, moment), head), float)
-    assert read is not None
-    seen = read[list(RECENCY)] if name == "recency" else read
-    one = tabular.chances(fitted.tabular[tabular_key(head, name)], seen, 2)
-    return np.asarray(one[:, 1], dtype=float)
-
-
-def _gone(found: Sequences) -> Flags:
-    return np.asarray(found.ends() == len(found.states) - 1)
+        return np.asarray(getattr(standing.network, head), float)
+    read = standing.traits[list(RECENCY)] if name == "recency" else standing.traits
+    chances = tabular.chances(fitted.tabular[tabular_key(head, name)], read, 2)
+    return np.asarray(chances[:, 1], dtype=float)

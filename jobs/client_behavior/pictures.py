@@ -8,10 +8,10 @@ import pandas as pd
 import seaborn as sns
 from numpy.typing import NDArray
 
-from jobs.client_behavior import markov, model
+from jobs.client_behavior import model, moves
 from jobs.client_behavior.comparing import Asked
 from jobs.client_behavior.labels import HEADS
-from jobs.client_behavior.model import TASKS, Fitted
+from jobs.client_behavior.model import TASKS, Fitted, Standing
 from jobs.client_behavior.reading import microseconds
 from jobs.client_behavior.sequences import DAY_US, PURCHASE, Sequences
 from jobs.client_behavior.transitions import first_states
@@ -30,9 +30,9 @@ def draw(folder: Path, title: str, fitted: Fitted, asked: Asked) -> list[Path]:
     """Draw every picture of a version into ``folder`` and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     whole, before = asked.whole(), asked.before()
-    matrix = markov.matrix(markov.transitions(whole), whole.states)
+    matrix = moves.square(moves.transitions(whole), whole.states)
     begins = first_states(whole, np.ones(len(whole.clients), bool))
-    share = markov.stationary(matrix, begins)
+    share = moves.stationary(matrix, begins)
     found = [
         heat_map(folder / "transitions.png", title, whole.states, matrix),
         graph(folder / "graph.png", title, whole.states, matrix, share),
@@ -149,10 +149,11 @@ def foretold(path: Path, title: str, fitted: Fitted, asked: Asked, whole: Sequen
     parts = np.atleast_1d(axes).ravel()
     moment = microseconds(asked.cutoff)
     before, outcomes = whole.between(0, moment), asked.outcomes(whole)
+    standing = Standing(fitted, before, moment)
     for part, head in zip(parts, HEADS, strict=False):
         label = getattr(outcomes, head)
         seen = ~np.isnan(label)
-        chance = model.served_head(fitted, head, before, moment)
+        chance = model.served_head(standing, head)
         table = decile_table(label[seen], chance[seen], before.clients[seen])
         _diagonal(part, table["predicted_rate"], table["observed_rate"], f"{head}, by decile")
     wanted = asked.wanted(whole)

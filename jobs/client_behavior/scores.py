@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.client_behavior import model
-from jobs.client_behavior.model import Fitted
+from jobs.client_behavior.model import Fitted, Standing
 from jobs.client_behavior.sequences import CHURN, PURCHASE, Sequences
 
 # Of the staging table, in SQL.
@@ -26,14 +26,15 @@ def of_clients(fitted: Fitted, found: Sequences, moment: int) -> pa.Table:
         found: what clients did before ``moment``, churn among it.
         moment: microseconds since 1970 UTC.
     """
-    comes = model.what_comes(fitted, found, moment)
+    standing = Standing(fitted, found, moment)
+    comes = model.what_comes(standing)
     by_name = np.argsort(np.array(found.states), kind="stable")
     order = by_name[np.argsort(-comes[:, by_name], axis=1, kind="stable")]
     ranked = np.take_along_axis(comes, order, axis=1)
     names = np.array(found.states)
     rows, states = comes.shape
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * states)
-    leaving = model.served_head(fitted, CHURN, found, moment)
+    leaving = model.served_head(standing, CHURN)
     return pa.table(
         {
             "client_id": pa.array(found.clients),
@@ -45,7 +46,7 @@ def of_clients(fitted: Fitted, found: Sequences, moment: int) -> pa.Table:
             "next_probabilities": pa.ListArray.from_arrays(
                 offsets, pa.array(ranked.ravel().astype(np.float32))
             ),
-            "purchase_probability": pa.array(model.served_head(fitted, PURCHASE, found, moment)),
+            "purchase_probability": pa.array(model.served_head(standing, PURCHASE)),
             "churn_probability": pa.array(leaving, from_pandas=True),
         }
     )

@@ -5,6 +5,7 @@ Events with one time are ordered by state, and a state that a client is in sever
 is in ``churn`` from the end of these days on.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ DAY_US = 86_400_000_000
 SESSION_GAP_US = 30 * 60 * 1_000_000
 # A client with more has the newest ones looked at: nobody's steps count more than these.
 MOST_EVENTS = 2_000
+# Events looked at at once: an array of them times the states stays small.
+BLOCK_EVENTS = 250_000
 
 Codes = NDArray[np.int8]
 Times = NDArray[np.int64]
@@ -147,3 +150,19 @@ def sessions(found: Sequences, gap_us: int = SESSION_GAP_US) -> NDArray[np.int32
     total = np.cumsum(begins)
     first = np.repeat(total[found.starts[:-1]], np.diff(found.starts))
     return (total - first).astype(np.int32)
+
+
+def blocks(found: Sequences) -> Iterator[tuple[Sequences, slice]]:
+    """Return the clients in blocks of BLOCK_EVENTS, or of one client, and their events' places."""
+    first = 0
+    while first < len(found.clients):
+        most = found.starts[first] + BLOCK_EVENTS
+        last = max(int(np.searchsorted(found.starts, most, side="right")) - 1, first + 1)
+        events = slice(int(found.starts[first]), int(found.starts[last]))
+        starts = found.starts[first : last + 1] - found.starts[first]
+        clients = found.clients[first:last]
+        yield (
+            Sequences(found.states, clients, starts, found.state[events], found.at[events]),
+            events,
+        )
+        first = last

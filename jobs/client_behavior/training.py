@@ -11,10 +11,26 @@ from numpy.typing import NDArray
 
 from jobs import calibration as logistic_map
 from jobs.calibration import Calibration, NothingToLearnFrom
-from jobs.client_behavior import blend, features, lstm, markov, model, tabular, waiting
+from jobs.client_behavior import (
+    blend,
+    features,
+    lstm_training,
+    markov,
+    model,
+    moves,
+    tabular,
+    waiting,
+)
 from jobs.client_behavior.labels import HEADS, HORIZON, Marks, marks
 from jobs.client_behavior.lstm import Lstm
-from jobs.client_behavior.model import NEXT, OF_HEADS, RECENCY, Fitted, tabular_key
+from jobs.client_behavior.model import (
+    NEXT,
+    OF_HEADS,
+    RECENCY,
+    Fitted,
+    Standing,
+    tabular_key,
+)
 from jobs.client_behavior.reading import microseconds
 from jobs.client_behavior.sequences import Flags, Sequences
 from jobs.client_scores.slices import percent
@@ -96,15 +112,15 @@ def fit_all(past: Past, begin: Lstm | None = None, epochs: int = EPOCHS) -> Trai
     # Orders and strengths are chosen by clients of its own: nobody held out is counted.
     chosen_by = percent(learned.clients) < HELD_PERCENT + CHAIN_PERCENT
     chain = markov.fit(learned, chosen_by)
-    matrix = markov.matrix(markov.transitions(learned), found.states)
-    first = markov.absorbing(matrix, found.states)
+    matrix = moves.square(moves.transitions(learned), found.states)
+    first = moves.absorbing(matrix, found.states)
     unfitted = Fitted(
         name="",
         states=found.states,
         silence_days=past.silence_days,
         chain=chain,
         waits=waiting.learn(found),
-        lstm=lstm.fit(found, known, held, epochs, begin),
+        lstm=lstm_training.fit(found, known, held, epochs, begin),
         tabular=_tabular(found, known, held, past),
         serves={},
         maps=dict.fromkeys(HEADS, Calibration()),
@@ -114,12 +130,11 @@ def fit_all(past: Past, begin: Lstm | None = None, epochs: int = EPOCHS) -> Trai
         before=tuple(first["purchase_before_churn"].fillna(0).clip(0, 1)),
     )
     compared = _compared(unfitted, past, known, held)
-    shares = {task: _best(compared, task) for task in compared.blends}
-    settled = {"model": _settled(unfitted, shares, past, known, held)}
+    best = {task: _best(compared, task) for task in compared.blends}
+    settled = {"model": _settled(unfitted, compared, best)}
     for chain_name, head_name in BASELINES.items():
-        plain = {"next": {chain_name: 1.0}, **{head: {head_name: 1.0} for head in HEADS}}
-        baseline = _settled(unfitted, plain, past, known, held)
-        settled[chain_name] = replace(baseline, name=chain_name)
+        plain = {"next": chain_name, **dict.fromkeys(HEADS, head_name)}
+        settled[chain_name] = replace(_settled(unfitted, compared, plain), name=chain_name)
     return replace(compared, fitted=settled)
 
 
@@ -191,12 +206,12 @@ def _compared(fitted: Fitted, past: Past, known: Marks, held: Flags) -> Trained:
     of_truth = {"next": {name: of_what_came(each, happened) for name, each in chances.items()}}
     blends = {"next": blend.weights(of_truth["next"])}
     of_truth["next"][BLEND] = blend.mixed(of_truth["next"], blends["next"])
-    before, part = found.between(0, newest), known.of(newest)
+    standing, part = Standing(fitted, found.between(0, newest), newest), known.of(newest)
     maps = {}
     for head in HEADS:
         label = getattr(part, head)
         seen = held[part.client] & ~np.isnan(label)
-        told = model.head_chances(fitted, head, before, newest, OF_HEADS)
+        told = model.head_chances(standing, head, OF_HEADS)
         told = {name: each[seen] for name, each in told.items()}
         blends[head] = blend.weights(
             {name: of_what_came(each, label[seen]) for name, each in told.items()}
@@ -217,11 +232,10 @@ def _compared(fitted: Fitted, past: Past, known: Marks, held: Flags) -> Trained:
     return Trained({}, pd.DataFrame(rows, columns=columns), blends, maps)
 
 
-def _best(compared: Trained, task: str) -> dict[str, float]:
-    """Return the shares of what serves: the candidate with the least loss, ties by name."""
+def _best(compared: Trained, task: str) -> str:
+    """Return the candidate, or the blend, with the least loss; ties by name."""
     rows = compared.selection[compared.selection["task"] == task]
-    name = str(rows.sort_values(["held_log_loss", "candidate"])["candidate"].iloc[0])
-    return compared.blends[task] if name == BLEND else {name: 1.0}
+    return str(rows.sort_values(["held_log_loss", "candidate"])["candidate"].iloc[0])
 
 
 def of_what_came(chances: Numbers, happened: NDArray[Any]) -> Numbers:
@@ -237,24 +251,14 @@ def of_what_came(chances: Numbers, happened: NDArray[Any]) -> Numbers:
     return found
 
 
-def _settled(
-    fitted: Fitted,
-    shares: Mapping[str, Mapping[str, float]],
-    past: Past,
-    known: Marks,
-    held: Flags,
-) -> Fitted:
-    """Return the model that serves these shares, with the maps that calibrate its heads."""
-    newest = past.moments()[0]
-    before, part = past.found.between(0, newest), known.of(newest)
-    maps = {}
-    for head in HEADS:
-        label = getattr(part, head)
-        seen = held[part.client] & ~np.isnan(label)
-        raw = model.head_chances(fitted, head, before, newest, sorted(shares[head]))
-        z = logistic_map.log_odds(blend.mixed(raw, shares[head])[seen])
-        maps[head] = logistic_map.fit(z, label[seen])
+def _settled(fitted: Fitted, compared: Trained, chosen: Mapping[str, str]) -> Fitted:
+    """Return the model that serves these candidates, by task, with the maps that calibrate them."""
+    shares = {
+        task: compared.blends[task] if name == BLEND else {name: 1.0}
+        for task, name in chosen.items()
+    }
     name = "; ".join(f"{task}: {_in_words(shares[task])}" for task in shares)
+    maps = {head: compared.maps[head, chosen[head]] for head in HEADS}
     return replace(fitted, name=name, serves=shares, maps=maps)
 
 

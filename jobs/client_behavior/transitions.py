@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from jobs.client_behavior import markov
+from jobs.client_behavior import moves
 from jobs.client_behavior.sequences import PURCHASE, Flags, Sequences
 from jobs.publish import NothingToPublish
 
@@ -43,14 +43,14 @@ def of_day(found: Sequences) -> pa.Table:
     for segment, kept in segments(found).items():
         if not kept.any():
             continue
-        table = markov.transitions(found, kept)
+        table = moves.transitions(found, kept)
         if table.empty:
             continue
         states = found.states
-        matrix = markov.matrix(table, states)
-        ends = markov.absorbing(matrix, states).set_index("from_state")
+        matrix = moves.square(table, states)
+        ends = moves.absorbing(matrix, states).set_index("from_state")
         begins = first_states(found, kept)
-        share = pd.Series(markov.stationary(matrix, begins), index=list(states))
+        share = pd.Series(moves.stationary(matrix, begins), index=list(states))
         table = table.rename(columns=NAMES).join(ends, on="from_state")
         table = table.assign(segment=segment, stationary_share=table["from_state"].map(share))
         parts.append(table)

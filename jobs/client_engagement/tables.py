@@ -5,7 +5,7 @@ from datetime import date
 import pandas as pd
 from sqlalchemy import Connection
 
-from jobs.warehouse import execute
+from jobs.warehouse import execute_rows
 
 
 def write(
@@ -15,13 +15,6 @@ def write(
 
     Rows that the version has already are replaced.
     """
-    for file, table in (("insert_bench", bench), ("insert_vif", vif)):
-        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-            values = {str(name): value for name, value in row.items()}
-            execute(
-                connection,
-                f"client_engagement/{file}.sql",
-                model_version=version,
-                as_of=as_of,
-                **values,
-            )
+    of = {"model_version": version, "as_of": as_of}
+    execute_rows(connection, "client_engagement/insert_bench.sql", bench, **of)
+    execute_rows(connection, "client_engagement/insert_vif.sql", vif, **of)

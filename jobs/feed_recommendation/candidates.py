@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from jobs.feed_recommendation.products import CHUNK_ROWS, add_products
+from jobs.products import CHUNK_ROWS, add_products
 
 # Codes are those of result.feed_source less one: the columns of Candidates.rank.
 SOURCES = (

@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs.feed_recommendation.history import LIKE, VIEW, History
-from jobs.feed_recommendation.products import product
 from jobs.feed_recommendation.text import BUCKETS, hashed
+from jobs.products import product
 
 if TYPE_CHECKING:
     import tensorflow as tf
