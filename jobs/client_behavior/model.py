@@ -19,6 +19,7 @@ from jobs.client_behavior.labels import HEADS
 from jobs.client_behavior.lstm import Lstm
 from jobs.client_behavior.markov import Chain
 from jobs.client_behavior.sequences import CHURN, PURCHASE, Flags, Sequences
+from jobs.settings import BadSetting
 
 ORDERS = {f"markov_{order}": order for order in range(4)}
 # What comes next, by each candidate; a blend of them is one more.
@@ -64,7 +65,7 @@ class Fitted:
     table: pd.DataFrame | None = field(default=None, compare=False)
 
 
-class StatesChanged(ValueError):
+class StatesChanged(BadSetting):
     """The model knows other states than the sequences have."""
 
 

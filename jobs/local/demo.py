@@ -24,7 +24,13 @@ from jobs.warehouse import engine, sql_file
 # The second night shows what the first can't: a champion to beat, users who saw our lists.
 NIGHTS = 2
 # Nobody reacts to a client's score in the simulation: of the shop one night shows what two would.
-LAST_NIGHT_ONLY = {"extract_shop", "purchase_propensity", "client_engagement", "retention"}
+LAST_NIGHT_ONLY = {
+    "extract_shop",
+    "purchase_propensity",
+    "client_engagement",
+    "client_behavior",
+    "retention",
+}
 # DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
 # its rows by itself; but users react to the lists of the night before, so the feed's days happen
 # one by one. The shop's night, which nobody waits for, runs beside the feed's: one of its models
@@ -36,6 +42,7 @@ ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "extract_shop": ((), ()),
     "purchase_propensity": (("extract_shop",), ("feed_recommendation",)),
     "client_engagement": (("extract_shop",), ("extract_social",)),
+    "client_behavior": (("extract_shop",), ("feed_recommendation",)),
     "retention": (("extract_shop",), ()),
 }
 # A first night tunes every model, which later ones do once a week: enough to see it done.
@@ -48,6 +55,9 @@ ONE_DAY = timedelta(days=1)
 SUMMARY = {
     "Published tables": "published_tables.sql",
     "Model quality": "model_quality.sql",
+    "What comes next, who buys, who leaves: log-loss on the same later events": (
+        "behavior_candidates.sql"
+    ),
     "Validation results": "validation_results.sql",
     "Loaded and quarantined rows": "loaded_and_quarantined_rows.sql",
     "Lists of the feed (condensed_ndcg_10 decides), 95 % intervals": "feed_comparison.sql",
