@@ -196,7 +196,11 @@ def test_every_candidate_is_compared_on_the_same_later_events_and_one_serves(sho
     for task, rows in table.groupby("task"):
         names = set(NEXT if task == "next" else OF_HEADS) | {"blend"}
         assert set(rows["candidate"]) == names
-        assert rows["share"].sum() == pytest.approx(1)
+        parts = rows[rows["candidate"] != "blend"]["share"]
+        assert parts.sum() == pytest.approx(1)
+        # Exactly one row is what serves: a single candidate, or the blend of several.
+        assert (rows["share"] == 1).sum() == 1
+        assert rows.set_index("candidate")["share"]["blend"] == (1 if (parts < 1).all() else 0)
         assert rows["rows"].nunique() == 1
         assert (rows["low"] < rows["loss"]).all()
         assert (rows["loss"] < rows["high"]).all()
@@ -214,10 +218,13 @@ def test_every_candidate_is_compared_on_the_same_later_events_and_one_serves(sho
     assert decision == [("promote", VERSION)]
     quality = read(
         shop,
-        "select name, metric from bi.model_quality where job = :job and stage = 'gate' order by 1",
+        "select name, metric from bi.model_quality where job = :job and stage = 'gate'"
+        " order by 1, 2",
         job=job.JOB,
     )
-    assert quality == [(name, "next_log_loss") for name in ("markov_0", "markov_1", "model")]
+    metrics = ("churn_log_loss", "next_log_loss", "purchase_log_loss")
+    names = ("markov_0", "markov_1", "model")
+    assert quality == [(name, metric) for name in names for metric in metrics]
 
 
 @pytest.mark.usefixtures("plain")
@@ -422,6 +429,53 @@ def test_what_was_published_is_compared_with_what_came(shop):
     everybody = read(shop, "select count(*) from result.client_behavior")[0][0]
     assert observed["observed_rate"] == pytest.approx(bought / everybody)
     assert observed["roc_auc"] > 0.6
+    silence = read(shop, "select days from bi.client_behavior_silence where chosen")[0][0]
+    left = read(
+        shop,
+        "with step as (select client_id, at, lead(at, 1, 'infinity') over"
+        " (partition by client_id order by at) as next from feature.step_day"
+        " cross join unnest(times) as at where at < :night)"
+        " select avg(cast(exists(select from step where step.client_id = stands.client_id"
+        " and at + make_interval(days => :silence) between :first and :night"
+        " and next > at + make_interval(days => :silence)) as integer))"
+        " from result.client_behavior as stands where churn_probability is not null",
+        first=datetime.combine(NIGHT - 30 * DAY, datetime.min.time(), UTC),
+        night=datetime.combine(NIGHT, datetime.min.time(), UTC),
+        silence=silence,
+    )[0][0]  # fmt: skip
+    assert observed["churn_observed_rate"] == pytest.approx(float(left))
+    assert observed["churn_roc_auc"] > 0.6
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_version_that_foretells_leaving_surely_worse_is_not_promoted(shop, monkeypatch):
+    first = job.train(shop, NIGHT - 8 * DAY)
+    head_losses = job.comparing.head_losses
+
+    def worse(fitted, asked):
+        found = head_losses(fitted, asked)
+        return {name: rows.assign(**{VERSION: rows[VERSION] + 0.1}) for name, rows in found.items()}
+
+    monkeypatch.setattr(job.comparing, "head_losses", worse)
+    # Of the next state the new version is surely better, since the old one's is made worse.
+    losses = job.comparing.losses
+    monkeypatch.setattr(
+        job.comparing,
+        "losses",
+        lambda fitted, asked: losses(fitted, asked).assign(
+            **{name: losses(fitted, asked)[name] + 0.02 for name in fitted if name == first}
+        ),
+    )
+
+    assert job.train(shop, NIGHT) == first
+
+    told = read(shop, "select decision, reason from ops.promotion order by promotion_id desc")[0]
+    assert told[0] == "keep"
+    assert "purchase_log_loss" in told[1]
+    assert told[1].endswith(f"over {first} is surely worse")
+    figures = read(shop, "select figures from ops.promotion order by promotion_id desc")[0][0]
+    assert figures["gain"]["low"] > 0
+    assert figures["gain_over_floor"]["low"] > 0
 
 
 @pytest.mark.usefixtures("plain")

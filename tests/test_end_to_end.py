@@ -18,7 +18,8 @@ from jobs.settings import ROOT
 CLIENTS, USERS = 6_000, 400
 PATIENCE_SECONDS = 2700
 PORTS = ("POSTGRES", "AIRFLOW", "MLFLOW", "PAGES")
-JOB, ENGAGEMENT, FEED = "purchase_propensity", "client_engagement", "feed_recommendation"
+JOB, ENGAGEMENT, BEHAVIOR = "purchase_propensity", "client_engagement", "client_behavior"
+FEED = "feed_recommendation"
 DAY_PARTS = 4
 
 
@@ -117,6 +118,36 @@ def test_the_night_names_clients_who_will_engage_and_keeps_what_was_tried(settin
     assert tried == [(4, 7, 1)]
 
 
+def test_the_night_says_where_clients_stand_and_how_they_move(settings, demo):
+    bi = settings["NIGHTSHIFT_BI_URL"]
+
+    published = ask(
+        bi,
+        "select as_of, count(*), count(distinct current_state), min(purchase_probability),"
+        " max(purchase_probability), count(*) filter (where (churn_probability is null)"
+        f" <> (risk_band = 'gone')) from bi.{BEHAVIOR}_history group by as_of order by as_of",
+    )
+    moves = ask(
+        bi,
+        "select segment, from_state, sum(probability), sum(transitions) > 0"
+        " from bi.behavior_transition group by 1, 2",
+    )
+    serves = ask(
+        bi, f"select task, count(*) from bi.{BEHAVIOR}_candidates where share = 1 group by 1"
+    )
+
+    assert [row[0] for row in published] == nights()[-1:]
+    for _, clients, states, lowest, highest, contradictions in published:
+        assert clients > CLIENTS / 4
+        assert states > 5
+        assert 0 < lowest < highest < 1
+        assert contradictions == 0
+    assert {row[0] for row in moves} == {"all", "buyers", "others"}
+    assert [row for row in moves if abs(row[2] - 1) > 1e-6 and row[3]] == []
+    assert sorted(serves) == [("churn", 1), ("next", 1), ("purchase", 1)]
+    assert "markov_personal" in demo
+
+
 def test_reasons_sum_to_the_log_odds_in_the_view_that_people_read(settings):
     broken = ask(
         settings["NIGHTSHIFT_BI_URL"],
@@ -151,7 +182,8 @@ def test_lineage_leads_from_a_row_to_the_runs_that_made_it(settings):
         " and publication.rows > 0 and length(publication.checksum) > 20",
     )
 
-    assert found == [(2,)]
+    # Three jobs of the shop, one of them with two tables.
+    assert found == [(4,)]
 
 
 def test_the_nights_found_late_rows_and_set_offenders_aside(settings):
@@ -241,13 +273,14 @@ def test_no_night_began_before_its_turn_or_called_anybody(environment, settings)
 
 
 def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, settings):
+    jobs = (BEHAVIOR, ENGAGEMENT, FEED, JOB)
     first, last = nights()[0] - timedelta(days=2), nights()[0] - timedelta(days=1)
     days = [first + timedelta(days=n) for n in range(2)]
     airflow = airflow_of(environment)
     checksums = (
         "select table_name, as_of, model_version, checksum from ops.publication"
         f" where as_of between '{first}' and '{last}'"
-        f" and table_name in ('result.{JOB}', 'result.{ENGAGEMENT}', 'result.{FEED}')"
+        f" and table_name in ({', '.join(f"'result.{job}'" for job in jobs)})"
         " order by table_name, as_of"
     )
     promotions = "select count(*) from ops.promotion where decision = 'promote'"
@@ -255,7 +288,7 @@ def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, setti
 
     seen = []
     for _ in range(2):
-        for job in (JOB, ENGAGEMENT, FEED):
+        for job in jobs:
             made = local(
                 "airflow", "backfill", "create", "--dag-id", job, "--from-date", str(first),
                 "--to-date", str(last), "--reprocess-behavior", "completed",
@@ -263,12 +296,11 @@ def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, setti
                 "--max-active-runs", "1",
             )  # fmt: skip
             assert made.returncode == 0, made.stderr[-2000:]
-        for job in (JOB, ENGAGEMENT, FEED):
+        for job in jobs:
             wait_for_backfill(airflow, job)
         seen.append(ask(settings["AIRFLOW_CONN_WAREHOUSE"], checksums))
 
-    tables = (f"result.{ENGAGEMENT}", f"result.{FEED}", f"result.{JOB}")
-    assert [row[:2] for row in seen[0]] == [(table, day) for table in tables for day in days]
+    assert [row[:2] for row in seen[0]] == [(f"result.{job}", day) for job in jobs for day in days]
     assert seen[1] == seen[0]
     after = ask(settings["AIRFLOW_CONN_WAREHOUSE"], f"{promotions} and job = '{JOB}'")
     assert after == promoted

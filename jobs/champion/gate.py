@@ -94,6 +94,7 @@ def judge(
     champion: str | None = None,
     champion_age_days: int = 0,
     said: Said | None = None,
+    guards: Mapping[str, pd.DataFrame] | None = None,
 ) -> Verdict:
     """Return which version should serve.
 
@@ -105,7 +106,8 @@ def judge(
     and so does the floor in place of a champion that is surely worse than it.
 
     Where versions say yes or no, one that finds no positive, or whose precision is surely less than
-    promised, fails as well.
+    promised, fails as well; and so does one whose loss by a guard is surely more than that of the
+    champion (without one, of the floor).
 
     Args:
         gate: the job's settings.
@@ -116,6 +118,8 @@ def judge(
         champion: version that serves now.
         champion_age_days: days since the day that the champion was trained for.
         said: to whom each version says yes, for a job that says so.
+        guards: by name, rows of what else is foretold: the unit column and, for each version, the
+            loss of each row.
 
     Raises:
         GateRowsUnfit: if rows, columns or scores are missing.
@@ -172,6 +176,13 @@ def judge(
     if said is not None:
         answers = figures["answers"] = _answers(gate, scores, said, compared)
         failed += _failed(answers[challenger], said)
+
+    for name, losses in (guards or {}).items():
+        beside = champion or floor
+        gain = _guarded(losses, gate.unit, challenger, beside)
+        figures.setdefault("guards", {})[name] = gain
+        if gain["high"] < 0:
+            failed.append(f"{name} {_text(gain)} over {beside} is surely worse")
 
     if champion is None:
         if not failed:
@@ -276,6 +287,14 @@ def _gain(
     gains = sign * (drawn[new][gate.metric] - drawn[old][gate.metric]).to_numpy()
     low, high = np.nanquantile(gains, [TAIL, 1 - TAIL])
     return {"value": sign * (values[new] - values[old]), "low": float(low), "high": float(high)}
+
+
+def _guarded(losses: pd.DataFrame, unit: str, new: str, old: str) -> dict[str, float]:
+    """Return by how much less ``new`` loses than ``old``, with the paired interval."""
+    drawn = mean_samples(losses, [new, old], unit)
+    low, high = np.quantile(drawn[old] - drawn[new], [TAIL, 1 - TAIL])
+    value = float((losses[old] - losses[new]).mean())
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def _answers(

@@ -11,6 +11,7 @@ from jobs import evaluation, warehouse
 from jobs.champion.gate import Gate, mean_samples
 
 COLUMNS = ["metric", "value", "low", "high"]
+Figure = tuple[str, float, float | None, float | None]
 
 
 class NothingToCompare(ValueError):
@@ -105,7 +106,8 @@ def mature(
         as_of: day of the run.
         horizon_days: days until a label is final.
         labelled: gives a published day's rows: label (0 or 1) and the published ``score``; where
-            the job says yes or no also ``flagged`` and client_id.
+            the job says yes or no also ``flagged`` and client_id; of another chance ``x`` also
+            label_x and score_x (NaN where there is nothing to say), whose metrics begin with x_.
 
     Returns:
         The days compared, oldest first.
@@ -148,15 +150,26 @@ def _answered(
     ]
 
 
+def _came_true(labels: pd.Series, scores: pd.Series) -> list[Figure]:
+    """Return metric, value, low and high of one published chance."""
+    found: list[Figure] = [
+        ("predicted_rate", float(scores.mean()), None, None),
+        ("observed_rate", float(labels.mean()), None, None),
+    ]
+    if labels.nunique() == 2:
+        figures = evaluation.intervals(labels, {"published": scores})["published"]
+        found += [(name, one.value, one.low, one.high) for name, one in figures.items()]
+    return found
+
+
 def _observed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return metric, value, low, high of one published day."""
-    found: list[tuple[str, float, float | None, float | None]] = [
-        ("predicted_rate", float(frame["score"].mean()), None, None),
-        ("observed_rate", float(frame["label"].mean()), None, None),
-    ]
-    if frame["label"].nunique() == 2:
-        figures = evaluation.intervals(frame["label"], {"published": frame["score"]})["published"]
-        found += [(name, one.value, one.low, one.high) for name, one in figures.items()]
+    found = _came_true(frame["label"], frame["score"])
+    for column in [name for name in frame.columns if name.startswith("label_")]:
+        other = column.removeprefix("label_")
+        known = frame[[column, f"score_{other}"]].dropna()
+        figures = _came_true(known[column], known[f"score_{other}"]) if len(known) else []
+        found += [(f"{other}_{name}", value, low, high) for name, value, low, high in figures]
     if "flagged" in frame:
         found += _answered(frame["label"], frame["flagged"], frame["client_id"])
     return pd.DataFrame(found, columns=COLUMNS)

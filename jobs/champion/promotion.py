@@ -1,6 +1,7 @@
 """Which version serves on which day: every decision is a row of ops.promotion."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -80,6 +81,7 @@ def decide(
     actor: str,
     retrained: bool = False,
     said: Said | None = None,
+    guards: Mapping[str, pd.DataFrame] | None = None,
 ) -> Decision:
     """Decide whether ``challenger`` goes live on ``as_of``, and return what serves that day.
 
@@ -100,6 +102,7 @@ def decide(
         actor: run or person.
         retrained: the operator asked for this day to be retrained.
         said: to whom each version says yes, for a job that says so.
+        guards: what else must not become worse, see `jobs.champion.gate.judge`.
 
     Raises:
         UnknownVersion: if challenger is not registered.
@@ -130,6 +133,7 @@ def decide(
                 champion,
                 newest_day,
                 said,
+                guards,
             )
         if champion and last and (as_of - last).days < gate.cadence_days:
             due = last + timedelta(days=gate.cadence_days)
@@ -137,7 +141,7 @@ def decide(
 
         age = (as_of - described(connection, champion)["as_of"]).days if champion else 0
         baselines = _baselines(connection, scores, champion)
-        verdict = judge(gate, scores, challenger, baselines, champion, age, said)
+        verdict = judge(gate, scores, challenger, baselines, champion, age, said, guards)
         decision = "keep" if verdict.winner == champion else "promote"
         promotion_id = _record(
             connection,
@@ -255,6 +259,7 @@ def _refuse(
     champion: str | None,
     newest_day: date,
     said: Said | None,
+    guards: Mapping[str, pd.DataFrame] | None,
 ) -> Decision:
     """Record that a past day makes nothing live, and return what serves it."""
     past = f"{as_of} is a past day (the newest is {newest_day})"
@@ -263,7 +268,7 @@ def _refuse(
         serves, reason = champion, f"{past}: {champion}, live then, serves it"
     else:
         baselines = _baselines(connection, scores, None)
-        verdict = judge(gate, scores, challenger, baselines, said=said)
+        verdict = judge(gate, scores, challenger, baselines, said=said, guards=guards)
         figures = verdict.figures
         serves = champion if champion and verdict.winner != challenger else verdict.winner
         reason = f"{past}: {serves} serves this day only; {verdict.reason}"

@@ -81,10 +81,36 @@ def losses(fitted: Mapping[str, Fitted], asked: Asked) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def head_losses(fitted: Mapping[str, Fitted], asked: Asked) -> dict[str, pd.DataFrame]:
+    """Return the gate's guards, purchase_log_loss and churn_log_loss, for each version.
+
+    Columns: client_id and, for each version, the log-loss of each client seen before the cutoff of
+    whom there is something to say. A version that can't be asked has the loss of the floor, as in
+    `losses`.
+    """
+    whole, moment = asked.whole(), microseconds(asked.cutoff)
+    before, outcomes = whole.between(0, moment), asked.outcomes(whole)
+    standings = {}
+    for version, one in fitted.items():
+        knows = one if one.states == whole.states else _floor(fitted, whole.states)
+        standings[version] = Standing(knows, before, moment)
+    found = {}
+    for head in HEADS:
+        label = getattr(outcomes, head)
+        seen = ~np.isnan(label)
+        rows = {"client_id": before.clients[seen]}
+        for version, standing in standings.items():
+            of_truth = of_what_came(model.served_head(standing, head)[seen], label[seen])
+            rows[version] = -np.log(np.maximum(of_truth, LEAST_CHANCE))
+        found[f"{head}_log_loss"] = pd.DataFrame(rows)
+    return found
+
+
 def table(trained: Trained, asked: Asked) -> pd.DataFrame:
     """Return each task's candidates on the gate's rows, beside what they did on held-out clients.
 
-    Columns: task, candidate, share (in what serves, 0 where it does not), held_log_loss, held_rows;
+    Columns: task, candidate, share (in what serves, 0 where it does not, 1 for the blend itself
+    where it serves), held_log_loss, held_rows;
     log_loss with its 95 % interval over clients (log_loss_low, log_loss_high); for who buys and who
     leaves also HEAD_METRICS; rows. Heads are calibrated as the training calibrated them.
     """
@@ -126,6 +152,8 @@ def table(trained: Trained, asked: Asked) -> pd.DataFrame:
             for name, weight in share.items()
         }
     )
+    for task, share in fitted.serves.items():
+        shares[task, BLEND] = float(len(share) > 1)
     key = pd.MultiIndex.from_frame(found[["task", "candidate"]])
     found["share"] = shares.reindex(key).fillna(0).to_numpy()
     return found.merge(trained.selection, on=["task", "candidate"], how="left")

@@ -1,6 +1,7 @@
 """Client behavior: train, gate, score everybody, publish states and transitions, look back."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,11 +14,11 @@ from jobs.champion import Gate, Version
 from jobs.checks import validate
 from jobs.client_behavior import (
     comparing,
+    labels,
     model,
     reading,
     scores,
     silence,
-    states,
     training,
     transitions,
 )
@@ -26,7 +27,7 @@ from jobs.client_behavior.labels import HORIZON, HORIZON_DAYS
 from jobs.client_behavior.lstm import Lstm
 from jobs.client_behavior.model import Fitted
 from jobs.client_behavior.reading import WINDOW, microseconds
-from jobs.client_behavior.sequences import DAY_US, PURCHASE, Sequences, with_churn
+from jobs.client_behavior.sequences import DAY_US, Sequences, with_churn
 from jobs.client_behavior.training import MOMENT_STEPS, Past
 from jobs.publish import already_published, stage
 from jobs.publish import publish as publish_day
@@ -137,18 +138,15 @@ def publish(engine: Engine, as_of: date, model_version: str, shards: int) -> int
 def mature(engine: Engine, as_of: date) -> int:
     """Write what happened beside what was published, once a day's horizon is over; count days.
 
-    Kept are the observed metrics of the chance of a purchase (bi.model_quality, stage matured).
+    Kept are the metrics of the chance of a purchase, and those of leaving, whose names begin with
+    churn_ (bi.model_quality, stage matured).
     """
 
     def observed(day: date) -> pd.DataFrame:
-        return read_sql(
-            engine,
-            f"{JOB}/observed.sql",
-            published=day,
-            horizon_days=HORIZON_DAYS,
-            steps=[step for step, state in states.state_of().items() if state == PURCHASE],
-            known_by=as_of,
-        )
+        told = read_sql(engine, f"{JOB}/published.sql", published=day)
+        fitted = model.load(champion.load_model(engine, told["model_version"].iloc[0]))
+        found = reading.steps(engine, day - WINDOW, day + HORIZON, as_of)
+        return labels.beside(told, found, day, fitted.silence_days)
 
     return len(champion.mature(engine, JOB, TABLE, as_of, HORIZON_DAYS, observed))
 
@@ -213,10 +211,9 @@ def _train(engine: Engine, as_of: date, asked: Asked) -> str:
             for name in trained.fitted
         }
         table = comparing.table(trained, asked)
-        losses = comparing.losses(
-            {each: trained.fitted[name] for each, name in names.items()}, asked
-        )
-        measured = champion.measure(GATE, losses, names)
+        candidates = {each: trained.fitted[name] for each, name in names.items()}
+        losses = comparing.losses(candidates, asked)
+        measured = _measured(losses, comparing.head_losses(candidates, asked), names)
         fitted = {
             name: training.served(replace(one, table=table if name == "model" else None))
             for name, one in trained.fitted.items()
@@ -291,15 +288,29 @@ def _decide(engine: Engine, as_of: date, trained: str, asked: Asked, retrained: 
     wanted = list(dict.fromkeys([*compared, *([live] if live else [])]))
     # From the registered files: what is tested is what serves.
     fitted = {each: model.load(champion.load_model(engine, each)) for each in wanted}
-    losses = comparing.losses(fitted, asked)
+    losses, guards = comparing.losses(fitted, asked), comparing.head_losses(fitted, asked)
     if live and live not in compared:
-        measured = champion.measure(GATE, losses, {live: "champion"})
+        measured = _measured(losses, guards, {live: "champion"})
         with engine.begin() as connection:
             champion.record_evaluation(connection, JOB, as_of, "gate", measured)
     actor = f"airflow {airflow_run_id()}" if airflow_run_id() else f"run of {as_of}"
-    decision = champion.decide(engine, GATE, as_of, losses, trained, actor, retrained)
+    decision = champion.decide(
+        engine, GATE, as_of, losses, trained, actor, retrained, guards=guards
+    )
     champion.sync_alias(engine, JOB)
     return decision.version
+
+
+def _measured(
+    losses: pd.DataFrame, guards: Mapping[str, pd.DataFrame], names: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return each version's log-loss on the gate's rows: of the next state and of each head."""
+    found = [champion.measure(GATE, losses, names)]
+    found += [
+        champion.measure(replace(GATE, metric=metric), rows, names)
+        for metric, rows in guards.items()
+    ]
+    return pd.concat(found, ignore_index=True)
 
 
 def _begin(engine: Engine, as_of: date) -> Lstm | None:

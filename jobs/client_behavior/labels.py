@@ -7,12 +7,21 @@ already at the moment there is nothing to say, and it is NaN.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from jobs.client_behavior.sequences import PURCHASE, Places, Sequences, Times
+from jobs.client_behavior.reading import microseconds
+from jobs.client_behavior.sequences import (
+    DAY_US,
+    PURCHASE,
+    Places,
+    Sequences,
+    Times,
+    with_churn,
+)
 
 HORIZON_DAYS = 30
 HORIZON = timedelta(days=HORIZON_DAYS)
@@ -53,6 +62,30 @@ def marks(found: Sequences, moments: Sequence[int], horizon: timedelta = HORIZON
     """
     parts = [_at(found, moment, round(horizon.total_seconds() * 1e6)) for moment in moments]
     return Marks(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def beside(told: pd.DataFrame, found: Sequences, day: date, silence_days: int) -> pd.DataFrame:
+    """Return a published day's chances with what came of them, as `jobs.champion.mature` asks.
+
+    Of clients whose steps were all taken back since, nobody bought, and nothing is said of leaving.
+
+    Args:
+        told: client_id, score (the chance of a purchase), score_churn; a row a client.
+        found: what clients did in the window before ``day`` and in the HORIZON after it.
+        day: the published day.
+        silence_days: days without a step that are churn.
+    """
+    moment = microseconds(day)
+    until = moment + round(HORIZON.total_seconds() * 1e6)
+    seen = with_churn(found, silence_days * DAY_US, until)
+    came = marks(seen, [moment])
+    label = {
+        "client_id": seen.clients[came.client],
+        "label": came.purchase,
+        "label_churn": came.churn,
+    }
+    both = told.merge(pd.DataFrame(label), on="client_id", how="left")
+    return both.assign(label=both["label"].fillna(0).astype(int))
 
 
 def _at(

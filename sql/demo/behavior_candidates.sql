@@ -6,18 +6,18 @@
 -- Point in time: the 30 days before the newest as_of that a model was trained for
 -- Parameters:    none
 select
-    task,
-    candidate,
-    to_char(log_loss, 'FM0.0000') || ' ' || to_char(log_loss_low, 'FM0.0000')
-    || '-' || to_char(log_loss_high, 'FM0.0000') as log_loss,
-    to_char(roc_auc, 'FM0.000') as roc_auc,
-    to_char(pr_auc, 'FM0.000') as pr_auc,
-    to_char(brier, 'FM0.0000') as brier,
-    to_char(ece, 'FM0.0000') as ece,
-    rows,
-    case when share > 0 then to_char(share, 'FM0.00') else '' end as share
+    compared.task,
+    compared.candidate,
+    to_char(compared.log_loss, 'FM0.0000') || ' ' || to_char(compared.log_loss_low, 'FM0.0000')
+    || '-' || to_char(compared.log_loss_high, 'FM0.0000') as log_loss,
+    to_char(compared.roc_auc, 'FM0.000') as roc_auc,
+    to_char(compared.pr_auc, 'FM0.000') as pr_auc,
+    to_char(compared.brier, 'FM0.0000') as brier,
+    to_char(compared.ece, 'FM0.0000') as ece,
+    compared.rows,
+    case when compared.share > 0 then to_char(compared.share, 'FM0.00') else '' end as share
 from bi.client_behavior_candidates as compared
 where compared.as_of = (select max(newest.as_of) from bi.client_behavior_candidates as newest)
 order by
-    task asc,
+    compared.task asc,
     compared.log_loss asc

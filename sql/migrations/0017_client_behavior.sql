@@ -423,22 +423,3 @@ comment on column bi.client_behavior_silence.silent is 'Silences of at least so 
 comment on column bi.client_behavior_silence.back is 'Those that ended by then';
 comment on column bi.client_behavior_silence.share is 'back / silent; null without one';
 comment on column bi.client_behavior_silence.chosen is 'Whether so many days are churn: the shortest from which at most one in five comes back';
-
--- What the new figure is called: added to what is said of the others.
-do $$
-declare
-    told regclass;
-    said text;
-begin
-    foreach told in array array['ops.evaluation', 'bi.model_quality']::regclass[]
-    loop
-        select col_description(told, attnum) into said
-        from pg_attribute where attrelid = told and attname = 'metric';
-        execute format(
-            'comment on column %s.metric is %L', told,
-            said || '. Of client_behavior: next_log_loss, the mean log-loss of the state that came'
-            ' next, lower is better'
-        );
-    end loop;
-end
-$$;
