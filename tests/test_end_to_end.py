@@ -277,10 +277,11 @@ def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, setti
     first, last = nights()[0] - timedelta(days=2), nights()[0] - timedelta(days=1)
     days = [first + timedelta(days=n) for n in range(2)]
     airflow = airflow_of(environment)
+    named = ", ".join(f"'result.{job}'" for job in jobs)
     checksums = (
         "select table_name, as_of, model_version, checksum from ops.publication"
         f" where as_of between '{first}' and '{last}'"
-        f" and table_name in ({', '.join(f"'result.{job}'" for job in jobs)})"
+        f" and table_name in ({named})"
         " order by table_name, as_of"
     )
     promotions = "select count(*) from ops.promotion where decision = 'promote'"
