@@ -1,24 +1,35 @@
 """The validation pages: they say what the records say, escaped, whole, and without the network."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from sqlalchemy import Engine, text
 
-from jobs import pages
+from jobs import champion, pages
+from jobs.champion import Version
 from jobs.extract.profile import profile
+from jobs.pages import models
 
+AS_OF = date(2026, 3, 1)
 DAY = date(2026, 2, 28)
+JOB = "purchase_propensity"
 LINES = "apparel_purchases"
 EVIL = "<script>alert('x')</script>\"&"
-VOID = {"meta", "link", "path", "polyline", "circle"}
+VOID = {"meta", "link", "path", "polyline", "circle", "img"}
+DOWN = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -58,8 +69,10 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.links: list[str] = []
+        self.pictures: list[str] = []
         self.words = ""
         self.cells: list[str] = []
+        self.path = path
         self.feed(path.read_text())
         assert self.open == []
 
@@ -72,7 +85,11 @@ class Page(HTMLParser):
             self.cells.append("")
         for name, value in attributes:
             assert not name.startswith("on")
-            assert name != "src"
+            if name == "src":
+                assert tag == "img"
+                assert self.path.parent.name == "models"
+                assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+\.png", value)
+                self.pictures.append(value)
             if name == "href":
                 self.links.append(value)
 
@@ -271,6 +288,270 @@ def test_a_figure_that_is_no_number_does_not_break_the_page(warehouse, tmp_path,
     pages.build(warehouse, tmp_path)
 
     assert "nan" in Page(tmp_path / "tables" / f"{LINES}.html").words
+
+
+# Models -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return MLflow's database before anything is logged: making one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def artifacts(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a store of this test's own; return the folder where it keeps a run's files."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "state"))
+    return tmp_path / "state" / "mlflow" / "artifacts"
+
+
+@pytest.fixture
+def trained(warehouse: Engine, artifacts: Path, tmp_path: Path) -> Callable[..., str]:
+    """Return a function that trains a version and a baseline, with pictures of these names."""
+
+    def train(*names: str, job: str = JOB, as_of: date = AS_OF) -> str:
+        with warehouse.connect() as connection:
+            version = champion.next_version(connection, job, as_of)
+        drawn, files, base = (tmp_path / version / part for part in ("drawn", "model", "base"))
+        for folder in (drawn, files, base):
+            folder.mkdir(parents=True)
+            (folder / "model.txt").write_text(version)
+        for name in names:
+            (drawn / name).write_text(f"{name} of {version}")
+        nothing = pd.DataFrame(columns=["name", "metric", "value", "low", "high"])
+        with champion.training_run(version, job, as_of) as run_id:
+            champion.log(run_id, {}, nothing, drawn if names else None)
+            beside = champion.baseline_version(version, "base_rate")
+            versions = {files: Version(version, job, as_of, "model", "catboost")}
+            versions |= {base: Version(beside, job, as_of, "baseline", "base_rate")}
+            champion.register(warehouse, run_id, versions)
+        return version
+
+    return train
+
+
+@pytest.fixture
+def failing_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Put a server in MLflow's place that says it is well and fails; yield what it was asked."""
+    asked: list[str] = []
+
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != "/health":
+                asked.append(self.path)
+            self.send_response(200 if self.path == "/health" else 503)
+            self.end_headers()
+
+        def log_message(self, *said):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        yield asked
+        server.shutdown()
+
+
+def files_under(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_model_has_a_page_with_the_pictures_of_its_newest_version(warehouse, tmp_path, trained):
+    newest = trained("roc.png", "shap_summary.png", as_of=AS_OF + timedelta(days=1))
+    trained("past.png")
+    (tmp_path / "out" / "models").mkdir(parents=True)
+    (tmp_path / "out" / "tables").mkdir()
+
+    umask = os.umask(0o077)
+    try:
+        index = Page(pages.build(warehouse, tmp_path / "out"))
+    finally:
+        os.umask(umask)
+    page = Page(tmp_path / "out" / "models" / f"{JOB}.html")
+
+    assert page.pictures == [f"{newest}/roc.png", f"{newest}/shap_summary.png"]
+    assert f"Newest version {newest}, trained for 2026-03-02." in page.words
+    assert "shap summary" in page.words
+    assert 'alt="shap summary" loading="lazy"' in page.path.read_text()
+    for picture in page.pictures:
+        file = page.path.parent / picture
+        assert file.read_text() == f"{file.name} of {newest}"
+        assert file.stat().st_mode & 0o777 == 0o644
+        assert file.parent.stat().st_mode & 0o777 == 0o755
+    assert f"models/{JOB}.html" in index.links
+    assert f"{newest}trained for 2026-03-02" in index.words
+
+
+def test_each_model_of_a_job_with_two_has_its_page(warehouse, tmp_path, trained):
+    jobs = ("feed_recommendation.control", "feed_recommendation.test")
+    versions = [trained("viewed.png", job=job) for job in jobs]
+
+    index = Page(pages.build(warehouse, tmp_path / "out"))
+
+    assert [link for link in index.links if "models" in link] == [f"models/{j}.html" for j in jobs]
+    for job, version in zip(jobs, versions, strict=True):
+        page = Page(tmp_path / "out" / "models" / f"{job}.html")
+        assert page.pictures == [f"{version}/viewed.png"]
+
+
+def test_the_page_says_whether_the_newest_version_is_live(warehouse, tmp_path, trained):
+    def told():
+        pages.build(warehouse, tmp_path / "out")
+        return Page(tmp_path / "out" / "models" / f"{JOB}.html").words
+
+    first = trained("roc.png")
+    assert "not live" in told()
+    assert "No version is live yet." in told()
+    champion.promote(warehouse, JOB, first, AS_OF, "ann", "first")
+    assert "It is live." in told()
+    assert "not live" not in told()
+    trained("roc.png", as_of=AS_OF + timedelta(days=1))
+    assert f"{first} is live." in told()
+    assert "not live" in told()
+
+
+def test_pictures_are_fetched_once_and_come_out_the_same(
+    warehouse, tmp_path, trained, artifacts, monkeypatch
+):
+    version = trained("roc.png")
+    pages.build(warehouse, tmp_path / "out")
+    page = tmp_path / "out" / "models" / f"{JOB}.html"
+    first = page.read_bytes()
+    shutil.rmtree(artifacts)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", DOWN)
+
+    pages.build(warehouse, tmp_path / "out")
+
+    assert page.read_bytes() == first
+    assert (page.parent / version / "roc.png").read_text() == f"roc.png of {version}"
+
+
+def test_a_newer_version_takes_the_place_of_the_older(warehouse, tmp_path, trained):
+    trained("roc.png", "gain.png")
+    pages.build(warehouse, tmp_path / "out")
+    # What a build that was killed left behind.
+    (tmp_path / "out" / "models" / ".fetching-x" / "pictures").mkdir(parents=True)
+    second = trained("roc.png")
+
+    pages.build(warehouse, tmp_path / "out")
+
+    assert second == f"{JOB}-{AS_OF}-2"
+    assert files_under(tmp_path / "out" / "models") == {f"{JOB}.html", f"{second}/roc.png"}
+    assert not (tmp_path / "out" / "models" / ".fetching-x").exists()
+
+
+@pytest.mark.parametrize("uri", [DOWN, ""])
+def test_without_mlflow_the_build_succeeds_says_so_and_the_next_one_mends_it(
+    warehouse, tmp_path, trained, monkeypatch, caplog, uri
+):
+    version = trained("roc.png")
+    page = tmp_path / "out" / "models" / f"{JOB}.html"
+
+    with monkeypatch.context() as offline:
+        offline.setenv("MLFLOW_TRACKING_URI", uri)
+        index = Page(pages.build(warehouse, tmp_path / "out"))
+
+    assert Page(page).pictures == []
+    assert models.NOT_FETCHED in Page(page).words
+    assert f"models/{JOB}.html" in index.links
+    assert f"{version}: no pictures on its page: " in caplog.text
+    assert "MLFLOW_TRACKING_URI" in caplog.text
+    pages.build(warehouse, tmp_path / "out")
+    assert Page(page).pictures == [f"{version}/roc.png"]
+
+
+def test_an_mlflow_that_fails_is_asked_once_and_not_for_minutes(
+    warehouse, tmp_path, trained, failing_mlflow, monkeypatch
+):
+    with monkeypatch.context() as well:
+        well.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+        trained("roc.png")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+
+    pages.build(warehouse, tmp_path / "out")
+
+    assert len(failing_mlflow) == 1
+    assert models.NOT_FETCHED in Page(tmp_path / "out" / "models" / f"{JOB}.html").words
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def test_a_slow_mlflow_is_left_to_the_next_build(warehouse, tmp_path, trained, monkeypatch):
+    trained("roc.png")
+    monkeypatch.setattr(models, "FETCHING_SECONDS", 0)
+
+    pages.build(warehouse, tmp_path / "out")
+
+    assert models.NOT_FETCHED in Page(tmp_path / "out" / "models" / f"{JOB}.html").words
+
+
+def test_a_version_without_pictures_says_so(warehouse, tmp_path, trained, caplog):
+    trained()
+
+    pages.build(warehouse, tmp_path / "out")
+
+    assert models.NONE_KEPT in Page(tmp_path / "out" / "models" / f"{JOB}.html").words
+    assert "has no pictures" in caplog.text
+
+
+def test_half_of_the_pictures_is_none(warehouse, tmp_path, trained, artifacts):
+    trained("gain.png", "roc.png")
+    (lost,) = artifacts.rglob("roc.png")
+    lost.unlink()
+    lost.symlink_to("nowhere")
+
+    pages.build(warehouse, tmp_path / "out")
+
+    assert files_under(tmp_path / "out" / "models") == {f"{JOB}.html"}
+    assert models.NOT_FETCHED in Page(tmp_path / "out" / "models" / f"{JOB}.html").words
+
+
+def test_two_builds_at_once_fetch_once(warehouse, tmp_path, trained, monkeypatch):
+    version = trained("roc.png")
+    fetched, real = [], champion.pictures
+
+    def fetch(run_id, folder):
+        fetched.append(run_id)
+        return real(run_id, folder)
+
+    monkeypatch.setattr(champion, "pictures", fetch)
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda _: pages.build(warehouse, tmp_path / "out"), range(2)))
+
+    assert len(fetched) == 1
+    assert Page(tmp_path / "out" / "models" / f"{JOB}.html").pictures == [f"{version}/roc.png"]
+
+
+def test_names_of_pictures_and_models_can_do_no_harm(
+    warehouse, as_role, tmp_path, trained, artifacts
+):
+    trained("roc.png", "a b.png", "<b onload=x>.png", "q?x.png", "notes.txt", job="toy")
+    (drawn,) = artifacts.rglob("pictures")
+    (drawn / "folder.png").mkdir()
+    rename = text("update ops.model_version set job = :evil, model_version = :evil")
+    with as_role("migrator").begin() as connection:
+        connection.execute(text("delete from ops.model_version where kind = 'baseline'"))
+        connection.execute(rename, {"evil": EVIL})
+
+    index = Page(pages.build(warehouse, tmp_path / "out"))
+    (path,) = (tmp_path / "out" / "models").glob("*.html")
+    page = Page(path)
+
+    assert EVIL in page.words
+    assert EVIL in index.words
+    for written in (path, index.path):
+        assert "<script" not in written.read_text()
+    assert [Path(picture).name for picture in page.pictures] == ["roc.png"]
+    assert all((path.parent / picture).is_file() for picture in page.pictures)
+    assert (tmp_path / "out" / index.links[-1]).resolve() == path.resolve()
+    assert len(files_under(path.parent)) == 2
 
 
 CHROMIUM = shutil.which("chromium")

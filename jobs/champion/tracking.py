@@ -1,9 +1,11 @@
 """What MLflow keeps of each training: run, registry and the files that serve."""
 
 import hashlib
+import http.client
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from jobs import settings, warehouse
 
@@ -28,6 +30,13 @@ if TYPE_CHECKING:  # importing mlflow takes seconds, and deciding or listing doe
 
 LIVE = "live"
 REACH_SECONDS = 5
+# A picture is worth no wait: MLflow's own settings come to minutes, 8 tries of up to 120 s each.
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+PICTURE = re.compile(r"[A-Za-z0-9_.-]+\.png")
 
 
 class MlflowUnreachable(ConnectionError):
@@ -44,6 +53,10 @@ class AlreadyRegistered(RuntimeError):
 
 class NoModelFiles(ValueError):
     """A version without files could not serve."""
+
+
+class PicturesNotFetched(RuntimeError):
+    """MLflow answers, but does not hand out a run's pictures."""
 
 
 class ArtifactChanged(RuntimeError):
@@ -85,10 +98,10 @@ def client() -> "MlflowClient":
         elif uri.startswith("postgres"):
             with warehouse.engine(uri).connect():
                 pass
-    except (urllib.error.URLError, OperationalError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException, OperationalError) as error:
         raise MlflowUnreachable(
             f"MLflow at {_without_password(uri)} does not answer ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}): start it (`make up`) or correct MLFLOW_TRACKING_URI, "
+            f"{warehouse.first_line(error)}): start it (`make up`) or correct MLFLOW_TRACKING_URI, "
             "then rerun; published days and the live version are untouched"
         ) from error
     from mlflow import MlflowClient
@@ -176,6 +189,31 @@ def log(
     )
     if pictures is not None:
         mlflow.log_artifacts(run_id, str(pictures), "pictures")
+
+
+def pictures(run_id: str, folder: Path) -> list[Path]:
+    """Return the pictures that `log` kept of a run, fetched into ``folder``; none is no error.
+
+    They are PNG files with plain names, whatever else lies there. MLflow gets one try.
+
+    Raises:
+        MlflowUnreachable: if MLflow does not answer.
+        PicturesNotFetched: if it answers without them.
+    """
+    mlflow = client()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with _impatient():
+            return [
+                Path(mlflow.download_artifacts(run_id, entry.path, str(folder)))
+                for entry in mlflow.list_artifacts(run_id, "pictures")
+                if PICTURE.fullmatch(entry.path.rpartition("/")[2]) and not entry.is_dir
+            ]
+    # What requests raises is an OSError.
+    except (MlflowException, OSError, SQLAlchemyError) as error:
+        said = warehouse.first_line(error)
+        raise PicturesNotFetched(f"MLflow run {run_id}, pictures: {said}") from error
 
 
 def next_version(connection: Connection, job: str, as_of: date) -> str:
@@ -392,6 +430,22 @@ def git_commit() -> str | None:
     except FileNotFoundError:
         return None
     return answer.stdout.strip() or None
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Give MLflow's requests one try of seconds while the block runs."""
+    # The client takes these from the environment alone.
+    before = {name: os.environ.get(name) for name in IMPATIENT}
+    os.environ.update(IMPATIENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _experiment(mlflow: "MlflowClient", job: str) -> str:
