@@ -453,6 +453,7 @@ def feed_platform(server, folder, app, warehouse, as_role, given):
         name: as_role(role).url.render_as_string(hide_password=False)
         for name, role in roles.items()
     }
+    urls["NIGHTSHIFT_IMAGE_ROOTS"] = str(folder / "pictures")
     platform = Platform(Server(server.admin_url, folder), urls)
     feed.play(platform, SMALL, PLAYED, progress.quiet)
     with as_role("simulator").connect() as connection:
@@ -497,6 +498,19 @@ def test_users_see_the_lists_published_for_their_day_and_what_they_saw_is_logged
         assert row["positions"] == list(range(1, len(row["post_ids"]) + 1))
         # The sources are those that the list names for these posts.
         assert row["sources"] == [1 + (post - FIRST_POST_ID) % 2 for post in row["post_ids"]]
+
+
+def test_pictures_of_the_feed_are_where_jobs_are_told_to_look(feed_platform, folder, as_role):
+    server = feed_platform.server
+    told = services.platform_settings(server)["NIGHTSHIFT_IMAGE_ROOTS"]
+    assert told == feed_platform.settings["NIGHTSHIFT_IMAGE_ROOTS"] == str(folder / "pictures")
+
+    feed.play(feed_platform, SMALL, PLAYED + timedelta(days=1), progress.quiet)
+
+    with as_role("simulator").connect() as connection:
+        found = rows(connection, "select uri from post_image")
+    assert found
+    assert all((folder / "pictures" / row["uri"]).is_file() for row in found)
 
 
 def test_a_day_killed_before_its_impressions_were_logged_is_made_good(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,9 @@ from sqlalchemy import Engine, text
 
 from jobs.simulate.clock import DAY_US, Columns, concatenate, day_date
 from jobs.simulate.codes import NULL
-from jobs.simulate.social import feed, job, lists, rows, truth
+from jobs.simulate.social import feed, images, job, lists, rows, truth
 from jobs.simulate.social.feed import COMMENT, HIDE, LIKE, SHARE, UNKNOWN, VIEW
-from jobs.simulate.social.likes import TOPIC_WEIGHT, appeal
+from jobs.simulate.social.likes import TOPIC_WEIGHT, appeal, pictured
 from jobs.simulate.social.plan import plan, posts_for
 from jobs.simulate.social.texts import text as text_of
 from jobs.simulate.social.users import age_on, moves
@@ -407,6 +408,7 @@ def test_taste_leaves_room_above_popularity_and_topics_take_a_part_of_it():
         at = number * DAY_US + 17 * HOUR_US
         topic = world().topic[posts - FIRST_POST_ID]
         by_topic = appeal(world(), posts - FIRST_POST_ID, at)
+        by_topic = by_topic + pictured(world(), posts - FIRST_POST_ID)
         by_topic = by_topic + TOPIC_WEIGHT * world().topic_taste[users][:, topic]
 
         def earns(score: np.ndarray, chances: np.ndarray = every) -> float:
@@ -417,7 +419,7 @@ def test_taste_leaves_room_above_popularity_and_topics_take_a_part_of_it():
 
     random, popular, topics, oracle = np.mean(found, axis=0)
     assert 0.075 < random < 0.11
-    assert 0.15 < popular < 0.22
+    assert 0.17 < popular < 0.26
     assert 0.35 < oracle < 0.46
     assert 0.3 < (topics - popular) / (oracle - popular) < 0.65
 
@@ -637,6 +639,8 @@ def test_the_source_shows_the_owners_names_and_present_state(feed_database):
     assert set(tables["post_image"]["post_id"]) == {
         FIRST_POST_ID + post for post in there if planned.picture[post]
     }
+    uris = tables["post_image"].set_index("post_id")["uri"]
+    assert all(uri == images.uri(planned, post - FIRST_POST_ID) for post, uri in uris.items())
     own = tables["feed_exclusion"]
     assert own["post_id"].is_unique
     assert set(own["post_id"]) <= set(posts.index)
@@ -650,6 +654,44 @@ def test_the_source_shows_the_owners_names_and_present_state(feed_database):
     assert events["target"].isna().eq(events["action"] != "view").all()
     assert events["timestamp"].max() < pd.Timestamp(end)
     assert events["timestamp"].min() < pd.Timestamp("2026-01-01 02:00")
+
+
+def test_every_picture_is_drawn_before_its_row_is_there(feed_database, tmp_path, monkeypatch):
+    end, put = date(2026, 1, 6), images._put
+
+    def killed(path: Path, content: bytes) -> None:
+        if len(list(tmp_path.rglob("*.*"))) > 20:
+            raise KeyboardInterrupt
+        put(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(images, "_put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            job.simulate(feed_database, end=end, pictures=tmp_path, **SMALL)
+    with feed_database.connect() as connection:
+        assert not rows_of(connection, "select 1 from post_image")
+
+    job.simulate(feed_database, end=end, pictures=tmp_path, **SMALL)
+    for _ in range(2):
+        job.play_day(feed_database, end, pictures=tmp_path)
+
+    with feed_database.connect() as connection:
+        uris = [row["uri"] for row in rows_of(connection, "select uri from post_image")]
+    assert len(uris) > 50
+    assert all((tmp_path / uri).is_file() for uri in uris)
+    planned = job.world(feed_database, end + timedelta(days=1))
+    posts = np.flatnonzero(planned.picture).tolist()
+    assert images.write(planned, posts, tmp_path) == 0
+
+
+def test_without_a_folder_no_picture_is_drawn(feed_database, monkeypatch):
+    monkeypatch.setattr(images, "write", None)
+
+    job.simulate(feed_database, end=date(2026, 1, 3), **SMALL)
+    job.play_day(feed_database, date(2026, 1, 3))
+
+    with feed_database.connect() as connection:
+        assert rows_of(connection, "select uri from post_image")
 
 
 def test_served_lists_are_viewed_and_what_was_viewed_before_is_not_served(feed_database):

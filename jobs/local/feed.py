@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -54,6 +55,7 @@ def play(platform: Platform, world: World, end: date, report: Report) -> None:
                 report=lambda day, written: report(
                     f"{(day - start).days + 1}/{(end - start).days} days, {written:,} rows"
                 ),
+                pictures=pictures_folder(platform),
             )
         day = next_day(app)
 
@@ -68,13 +70,21 @@ def play_served(platform: Platform, day: date) -> None:
     served = read_sql(warehouse, "demo/served_lists.sql", as_of=day)
     columns = ["user_id", "day_part", "post_ids"]
     _, impressions = job.play_day(
-        engine(platform.settings["NIGHTSHIFT_SIMULATOR_URL"]), day, served[columns]
+        engine(platform.settings["NIGHTSHIFT_SIMULATOR_URL"]),
+        day,
+        served[columns],
+        pictures_folder(platform),
     )
     lines = list(log_lines(day, served, impressions))
     with engine(platform.settings["NIGHTSHIFT_FEED_API_URL"]).begin() as connection:
         for at in range(0, len(lines), LINES):
             execute(connection, "feed_api/log.sql", lines=json.dumps(lines[at : at + LINES]))
     note_playing(platform.server.state, None)
+
+
+def pictures_folder(platform: Platform) -> Path:
+    """Return the folder below which the simulated feed draws its pictures."""
+    return Path(platform.settings["NIGHTSHIFT_IMAGE_ROOTS"].split(":")[0])
 
 
 def log_lines(

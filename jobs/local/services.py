@@ -87,6 +87,9 @@ def platform_settings(server: Server) -> dict[str, str]:
     return {
         "NIGHTSHIFT_STATE": str(state),
         "NIGHTSHIFT_PAGES": str(state / "pages"),
+        # Folders in which the uri of a picture is looked up, between colons; the simulated feed
+        # draws below the first.
+        "NIGHTSHIFT_IMAGE_ROOTS": str(state / "pictures"),
         **{name: str(port(what)) for what, (name, _) in PORTS.items()},
         "MLFLOW_TRACKING_URI": address("mlflow"),
         "PYTHONPATH": str(ROOT),

@@ -19,7 +19,7 @@ from jobs.simulate.clock import (
     stream,
     take,
 )
-from jobs.simulate.social.likes import chance, logit
+from jobs.simulate.social.likes import chance, logit, pictured
 from jobs.simulate.social.lists import Lists, part_of, serve
 from jobs.simulate.social.policy import any_older, choose, policy
 from jobs.simulate.social.world import (
@@ -45,10 +45,9 @@ PASSED = 0.1  # of a view's time goes to a post that is served and not viewed
 NOTICED_US = 500_000  # from a request to the view of its first post
 FROM_BASE = 0.2  # of the views of a user who has lists come from search, friends and the like
 LIKE_LEAST_S, LIKE_MEAN_S, LIKE_MOST_S = 2, 30, 280
-# chance of the rare actions after a view, and how the post's factors move their logits
-SHARED, COMMENTED, HIDDEN = -6.2, -5.7, -5.6
-LIKED_SHARES, LIKED_COMMENTS, LIKED_HIDES = 1.8, 1.4, -3.0
-SHARE_FACTOR, COMMENT_FACTOR, HIDE_FACTOR = 1, 0, 6
+# the rare actions after a view: their logit, what a like adds to it, and which of the post's
+# factors moves it
+RARE = {SHARE: (-6.2, 1.8, 1), COMMENT: (-5.7, 1.4, 0), HIDE: (-5.6, -3.0, 6)}
 RARE_WEIGHT = 0.6
 
 IMPRESSION = ("served_at", "user_id", "day_part", "post_ids", "positions")
@@ -94,6 +93,15 @@ def play(world: World, day: int, found: Lists | None = None, seen: Array | None 
     if slots is not None and found is not None:
         impressions = _impressions(sessions, slots, found)
     return Day(_events(world, day, views), impressions)
+
+
+def rare_chance(world: World, action: int, post: Array, liked: Array) -> Array:
+    """Return the chance of a rare action after views of ``post``.
+
+    ``liked`` is whether the view is liked, the picture aside: see ``_events``.
+    """
+    base, lift, factor = RARE[action]
+    return chance(base + lift * liked + RARE_WEIGHT * world.factors[post, factor])
 
 
 def no_impressions() -> pd.DataFrame:
@@ -207,18 +215,19 @@ def _events(world: World, day: int, views: Columns) -> Columns:
     """Return views and what came of them: at, user, post, action, target (-1 is none)."""
     rng = stream(world.seed, LIKES, day)
     rows = len(views["at"])
-    liked = rng.random(rows) < chance(logit(world, views["user"], views["post"], views["at"]))
+    drawn, plain = rng.random(rows), logit(world, views["user"], views["post"], views["at"])
+    liked = drawn < chance(plain + pictured(world, views["post"]))
+    # Who likes a post shares it more, and pictures move likes; yet the truth planted is that no
+    # picture moves a share, comment or hide. So these follow what the same draw would have been
+    # without the picture's part, in which nothing of the picture is left.
+    liked_anyway = drawn < chance(plain)
     soon = LIKE_LEAST_S + LIKE_MEAN_S * rng.standard_exponential(rows, dtype=np.float32)
     delay = (np.minimum(soon, LIKE_MOST_S) * 1e6).astype(np.int64)
     parts = [{**views, "action": np.full(rows, VIEW), "target": liked.astype(np.int64)}]
     happened = [(LIKE, liked)]
-    for action, base, lift, factor in (
-        (SHARE, SHARED, LIKED_SHARES, SHARE_FACTOR),
-        (COMMENT, COMMENTED, LIKED_COMMENTS, COMMENT_FACTOR),
-        (HIDE, HIDDEN, LIKED_HIDES, HIDE_FACTOR),
-    ):
-        moved = base + lift * liked + RARE_WEIGHT * world.factors[views["post"], factor]
-        happened.append((action, rng.random(rows, dtype=np.float32) < chance(moved)))
+    for action in RARE:
+        chances = rare_chance(world, action, views["post"], liked_anyway)
+        happened.append((action, rng.random(rows, dtype=np.float32) < chances))
     for action, which in happened:
         rare = take(views, which)
         rare["at"] = rare["at"] + delay[which] * (1 if action == LIKE else 2)

@@ -8,6 +8,7 @@ split between the two, the source holds the same rows, as long as no lists are s
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from jobs.binary_copy import Field, encode
 from jobs.simulate.clock import DAY_US, Array, Columns, day_date, day_number, take
 from jobs.simulate.codes import NULL
-from jobs.simulate.social import texts
+from jobs.simulate.social import images, texts
 from jobs.simulate.social.feed import ACTIONS, Day, no_impressions, play
 from jobs.simulate.social.lists import add_views, lists, no_bits
 from jobs.simulate.social.plan import plan
@@ -64,6 +65,7 @@ def simulate(
     end: date = date(2026, 3, 1),
     seed: int = SEED,
     report: Callable[[date, int], None] = lambda day, written: None,
+    pictures: Path | None = None,
 ) -> int:
     """Write all that reaches the source on the days [start, end); return the feed rows written.
 
@@ -77,9 +79,12 @@ def simulate(
         end: the day after the last one written.
         seed: see ``plan.plan``.
         report: called with each day written and the rows written so far.
+        pictures: the folder below which the pictures of posts are drawn, where their uri says;
+            None draws none.
 
     Raises:
-        ValueError: if the database holds another feed, or rows that are not simulated.
+        ValueError: if the database or ``pictures`` holds another feed, or the database rows that
+            are not simulated.
     """
     create(engine)
     _settle(engine, users, start, seed)
@@ -101,7 +106,7 @@ def simulate(
             if number + 1 < days.stop:
                 ahead = drawer.submit(play, planned, number + 1)
             with engine.begin() as connection:
-                written += _write(connection, planned, number, played)
+                written += _write(connection, planned, number, played, pictures)
             report(day_date(number), written)
     with engine.begin() as connection:
         connection.execute(text(INDEX))
@@ -112,7 +117,10 @@ def simulate(
 
 
 def play_day(
-    engine: Engine, day: date, served: pd.DataFrame | None = None
+    engine: Engine,
+    day: date,
+    served: pd.DataFrame | None = None,
+    pictures: Path | None = None,
 ) -> tuple[int, pd.DataFrame]:
     """Write what reaches the source on one day; return the feed rows added and the impressions.
 
@@ -126,6 +134,7 @@ def play_day(
         served: our lists of the day: user_id, day_part (first UTC hour of the part; it lasts to
             the next part of the frame) and post_ids, the best first. A user without a list for the
             hour sees the base policy.
+        pictures: as in ``simulate``.
 
     Returns:
         rows added to feed_data; the requests answered from lists, one row each: served_at (UTC,
@@ -151,7 +160,7 @@ def play_day(
     if day < following:
         return 0, played.impressions
     with engine.begin() as connection:
-        return _write(connection, planned, number, played), played.impressions
+        return _write(connection, planned, number, played, pictures), played.impressions
 
 
 def world(engine: Engine, end: date) -> World:
@@ -214,7 +223,9 @@ def _seen(engine: Engine, planned: World, day: date) -> Array:
     return bits
 
 
-def _write(connection: Connection, planned: World, number: int, played: Day) -> int:
+def _write(
+    connection: Connection, planned: World, number: int, played: Day, pictures: Path | None
+) -> int:
     """Write one day and record it; return the rows added to feed_data."""
     # one writer at a time; the other one then finds its day taken
     connection.execute(text("select 1 from simulation.social_world for update"))
@@ -222,7 +233,7 @@ def _write(connection: Connection, planned: World, number: int, played: Day) -> 
     if rows(connection, "select 1 from simulation.social_played where day >= :day", day=day):
         raise ValueError(f"simulation.social_played: another process wrote {day}; call again")
     _write_users(connection, planned, number)
-    _write_posts(connection, planned, number)
+    _write_posts(connection, planned, number, pictures)
     found = feed_rows(planned, number, played.events)
     now = take(found, found["arrival"] == number)
     _copy_feed(connection, "feed_data", now)
@@ -268,7 +279,9 @@ def _write_users(connection: Connection, planned: World, number: int) -> None:
     )
 
 
-def _write_posts(connection: Connection, planned: World, number: int) -> None:
+def _write_posts(
+    connection: Connection, planned: World, number: int, pictures: Path | None
+) -> None:
     """Add the posts published by the end of a day, change and remove those of before."""
     since = number * DAY_US if number > planned.start else 0
     begin, end = np.searchsorted(planned.published, [since, (number + 1) * DAY_US])
@@ -285,12 +298,11 @@ def _write_posts(connection: Connection, planned: World, number: int) -> None:
             for post in new
         ),
     )
-    pictures = (
-        (FIRST_POST_ID + post, f"images/{FIRST_POST_ID + post}.jpg")
-        for post in new
-        if planned.picture[post]
-    )
-    _copy_rows(connection, "post_image (post_id, uri)", pictures)
+    pictured = [post for post in new if planned.picture[post]]
+    if pictures is not None:  # before their rows: a row that is there has its file
+        images.write(planned, pictured, pictures)
+    named = ((FIRST_POST_ID + post, images.uri(planned, post)) for post in pictured)
+    _copy_rows(connection, "post_image (post_id, uri)", named)
     author = authors(planned, number, len(new))
     written = ((user, post) for user, post in zip(author, new, strict=True) if user >= 0)
     _copy_rows(

@@ -41,7 +41,9 @@ def plan(seed: int, users: int, start: date, days: int) -> World:
         found.append(traits(stream(seed, NEW_USERS, day), births, effects))
         came = arrived(new_posts, day - first + 1) - arrived(new_posts, day - first)
         written.append(posts.new(stream(seed, NEW_POSTS, day), came, day))
-    return World(seed, users, first, first + days, **concatenate(found), **concatenate(written))
+    post = concatenate(written)
+    post["picture_appeal"] = posts.appeals(seed, post["picture"])
+    return World(seed, users, first, first + days, **concatenate(found), **post)
 
 
 def posts_for(users: int) -> int:

@@ -1,8 +1,9 @@
 """What the product shows where our lists do not decide: its own base ranking policy.
 
 A mix of popular posts, posts of the topics a user follows, fresh ones and random ones. The planted
-appeal stands in for a count of recent likes, so that no day needs the days before it. Posts take
-turns: in each cycle a user meets a post on one day at most, so that few views are repeated.
+appeal stands in for a count of recent likes, so that no day needs the days before it; the part of
+the pictures is left out, so that who views a post does not depend on its picture. Posts take turns:
+in each cycle a user meets a post on one day at most, so that few views are repeated.
 """
 
 from typing import NamedTuple

@@ -4,7 +4,7 @@ import numpy as np
 
 from jobs.simulate.clock import DAY_US, Array, Columns, pick, stream, time_of_day
 from jobs.simulate.social.words import TOPICS
-from jobs.simulate.social.world import AUTHORS, DIMENSIONS, World, born_by
+from jobs.simulate.social.world import APPEALS, AUTHORS, DIMENSIONS, World, born_by
 
 OLD_DAYS = 25  # mean age of the posts that are there at the start
 OLDEST_DAYS = 120
@@ -12,7 +12,7 @@ TOPIC_SHARE = np.array([0.12, 0.14, 0.09, 0.15, 0.13, 0.08, 0.12, 0.09, 0.08])
 ENGLISH = 0.4
 NO_TOPIC, EMPTY, PICTURE = 0.04, 0.006, 0.45
 MEDIAN_WORDS, WORDS_SD, MOST_WORDS = 75, 0.85, 5_000
-QUALITY_SD, PICTURE_QUALITY = 0.36, 0.15
+QUALITY_SD = 0.36
 EDITED, EDIT_DAYS = 0.05, 10  # of the posts are edited, within so many days
 REMOVED, REMOVED_DAYS = 0.02, 30  # of the posts go, after so many days on average
 WRITTEN = 0.3  # of the posts are by a user; the others are by editors
@@ -29,6 +29,12 @@ def old(rng: np.random.Generator, number: int, start: int) -> Columns:
 def new(rng: np.random.Generator, number: int, day: int) -> Columns:
     """Return posts published on ``day``, in order."""
     return _traits(rng, np.sort(day * DAY_US + time_of_day(rng, number)), day)
+
+
+def appeals(seed: int, picture: Array) -> Array:
+    """Return how appealing each post's picture is, uniform in [-1, 1]; 0 where it has none."""
+    drawn = stream(seed, APPEALS).uniform(-1, 1, len(picture))
+    return np.where(picture, drawn, 0).astype(np.float32)
 
 
 def authors(world: World, day: int, number: int) -> Array:
@@ -49,7 +55,7 @@ def _traits(rng: np.random.Generator, published: Array, known: int) -> Columns:
     """Return what is drawn once for each post; nothing changes it before the day ``known``."""
     rows = len(published)
     picture = rng.random(rows) < PICTURE
-    quality = rng.normal(0, QUALITY_SD, rows) + PICTURE_QUALITY * (picture - PICTURE)
+    quality = rng.normal(0, QUALITY_SD, rows)
     words = np.exp(rng.normal(np.log(MEDIAN_WORDS), WORDS_SD, rows))
     words = np.clip(words, 2, MOST_WORDS).astype(np.int32)
     words[rng.random(rows) < EMPTY] = 0

@@ -1,4 +1,4 @@
-"""What is true of the simulated feed: the chances of a like that its rows were drawn with.
+"""What is true of the simulated feed: the chances that its rows were drawn with.
 
 Tests and benches ask for it; nothing that trains or scores may. Days are dates, hours are of UTC;
 a post that can't be seen (unknown, removed, or not published at the hour) earns no like.
@@ -7,16 +7,22 @@ a post that can't be seen (unknown, removed, or not published at the hour) earns
 from datetime import date
 
 import numpy as np
+import pandas as pd
 
 from jobs.simulate.clock import DAY_US, Array, day_date, day_number
+from jobs.simulate.social.feed import ACTIONS, LIKE, RARE, rare_chance
 from jobs.simulate.social.likes import (
     FACTOR_WEIGHT,
+    PICTURE_THERE,
     TOPIC_WEIGHT,
     appeal,
     chance,
     logit,
     moment,
+    pictured,
+    usual,
 )
+from jobs.simulate.social.posts import PICTURE
 from jobs.simulate.social.world import (
     CITY_OFFSET,
     DIMENSIONS,
@@ -61,7 +67,8 @@ def expected_likes(
     post = np.where(known, post, 0)
     known &= (world.published[post] <= at) & (world.removed[post] > number)
     found = np.zeros(listed.shape)
-    found[known] = chance(logit(world, user[known], post[known], at[known]))
+    views = logit(world, user[known], post[known], at[known])
+    found[known] = chance(views + pictured(world, post[known]))
     return found
 
 
@@ -107,8 +114,57 @@ def best(
 
 def chances(world: World, day: date, user_ids: Array, posts: Array, hour: int | Array) -> Array:
     """Return users x posts what ``expected_likes`` says of every pair; memory is the result's."""
-    number, user = _number(world, day), _users(world, user_ids)
     post = np.asarray(posts).astype(np.int64) - FIRST_POST_ID
+    return chance(_logits(world, day, user_ids, post, hour) + pictured(world, post))
+
+
+def picture_appeal(world: World, post_ids: Array) -> Array:
+    """Return the planted appeal of each post's picture, in [-1, 1]; 0 where it has none."""
+    return np.asarray(world.picture_appeal[_posts(world, post_ids)])
+
+
+def rates(
+    world: World,
+    day: date,
+    post_ids: Array,
+    picture: bool = True,
+    user_ids: Array | None = None,
+    hour: int | Array = 12,
+) -> pd.DataFrame:
+    """Return how often a view of each post ends in each action, one row per post.
+
+    Args:
+        world: planned for the day.
+        day: the day of the views.
+        post_ids: whose rates; a post that can't be seen at the hour has none (0).
+        picture: whether the posts show their pictures; if not, what they would earn without.
+        user_ids: the mean over views of these users, one each; by default the view of the mean
+            user at no special hour, which is less than the mean of users' views.
+        hour: of the views, one for all or one for each user.
+
+    Returns:
+        post_id, like, share, comment, hide.
+    """
+    post = _posts(world, post_ids)
+    if user_ids is None:
+        number, at = _number(world, day), int(hour) * HOUR_US + HOUR_US // 2
+        at += number * DAY_US
+        there = (world.published[post] <= at) & (world.removed[post] > number)
+        plain = np.where(there, usual(world, post, at), -np.inf)[None, :]
+    else:
+        plain = _logits(world, day, user_ids, post, hour)
+    seen, liked = np.isfinite(plain), chance(plain)
+    shown = pictured(world, post) if picture else -PICTURE_THERE * PICTURE
+    found = {"post_id": FIRST_POST_ID + post, ACTIONS[LIKE]: chance(plain + shown).mean(axis=0)}
+    for action in RARE:
+        yes, no = (rare_chance(world, action, post, np.array(like)) for like in (1, 0))
+        found[ACTIONS[action]] = (seen * (liked * yes + (1 - liked) * no)).mean(axis=0)
+    return pd.DataFrame(found)
+
+
+def _logits(world: World, day: date, user_ids: Array, post: Array, hour: int | Array) -> Array:
+    """Return users x posts logits of a like, pictures left out; -inf where a post can't be seen."""
+    number, user = _number(world, day), _users(world, user_ids)
     hours = np.broadcast_to(np.asarray(hour), len(user))
     logits = world.taste[user] @ (FACTOR_WEIGHT / np.sqrt(DIMENSIONS) * world.factors[post].T)
     taste = TOPIC_WEIGHT * world.topic_taste[user] + world.generous[user][:, None]
@@ -120,7 +176,7 @@ def chances(world: World, day: date, user_ids: Array, posts: Array, hour: int | 
         at = number * DAY_US + int(value) * HOUR_US + HOUR_US // 2
         there = (world.published[post] <= at) & (world.removed[post] > number)
         logits[hours == value] += np.where(there, appeal(world, post, at), -np.inf)
-    return chance(logits)
+    return np.asarray(logits)
 
 
 def uninformed(world: World, day: date, user_ids: Array, posts: Array, hour: int | Array) -> Array:
@@ -180,3 +236,18 @@ def _users(world: World, user_ids: Array) -> Array:
             f"{FIRST_USER_ID + len(world.birth) - 1}"
         )
     return np.asarray(user)
+
+
+def _posts(world: World, post_ids: Array) -> Array:
+    """Return the posts' places.
+
+    Raises:
+        ValueError: if one is not in the world.
+    """
+    post = np.asarray(post_ids).astype(np.int64) - FIRST_POST_ID
+    if len(post) and not (post.min() >= 0 and post.max() < len(world.published)):
+        raise ValueError(
+            f"post ids {post.min() + FIRST_POST_ID} to {post.max() + FIRST_POST_ID}: the world has "
+            f"{FIRST_POST_ID} to {FIRST_POST_ID + len(world.published) - 1}"
+        )
+    return np.asarray(post)

@@ -127,3 +127,36 @@ FUNCTION_WORDS = (
     "an they which you were her all their has been if when who will more no so what up about into "
     "than them can only other",
 )
+
+# On pictures, as editors put them there; they say nothing.
+CAPTIONS = (
+    (
+        *("Как это было", "Главное за день", "Новый выпуск", "Смотрите сами", "Вот так", "Часть 2"),
+        *(
+            "Без комментариев",
+            "Наш ответ",
+            "Пять минут",
+            "Уже скоро",
+            "Только у нас",
+            "Продолжение",
+        ),
+    ),
+    (
+        *(
+            "How it was",
+            "Story of the day",
+            "New episode",
+            "See for yourself",
+            "Like this",
+            "Part 2",
+        ),
+        *(
+            "No comment",
+            "Our answer",
+            "Five minutes",
+            "Coming soon",
+            "Only here",
+            "To be continued",
+        ),
+    ),
+)

@@ -22,7 +22,9 @@ from jobs.simulate.social.words import FACTORS
     LIKES,
     DEFECTS,
     AUTHORS,
-) = range(100, 113)
+    APPEALS,
+    PICTURES,
+) = range(100, 115)
 
 FIRST_USER_ID, FIRST_POST_ID = 100_000, 1
 DIMENSIONS = len(FACTORS)
@@ -88,7 +90,8 @@ class World:
     english: Array
     words: Array  # length of the text; 0 is an empty one
     picture: Array
-    quality: Array
+    picture_appeal: Array  # what its content does for likes, -1 to 1; 0 without a picture
+    quality: Array  # of all but the picture
     factors: Array  # its place in the latent factors, what its words betray
     edited: Array  # the day on which the text changes; 0 is never
     removed: Array  # the day on which the post goes
