@@ -17,12 +17,12 @@ one version, with `decision: rollback`.
 
 from airflow.sdk import dag
 
-from plugins import client_scores, run
+from plugins import run, scoring_night
 
 
 @dag(**run.DAILY, params=run.PARAMS, doc_md=__doc__, tags={"model", "shop", "impact:high"})
 def client_behavior():
-    client_scores.night("client_behavior", "client_event", "apparel_messages", "apparel_purchases")
+    scoring_night.night("client_behavior", "client_event", "apparel_messages", "apparel_purchases")
 
 
 client_behavior()

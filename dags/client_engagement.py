@@ -15,12 +15,12 @@ back one version, with `decision: rollback`.
 
 from airflow.sdk import dag
 
-from plugins import client_scores, run
+from plugins import run, scoring_night
 
 
 @dag(**run.DAILY, params=run.PARAMS, doc_md=__doc__, tags={"model", "shop", "impact:high"})
 def client_engagement():
-    client_scores.night("client_engagement", "apparel_purchases", "apparel_messages")
+    scoring_night.night("client_engagement", "apparel_purchases", "apparel_messages")
 
 
 client_engagement()

@@ -13,12 +13,12 @@ training, trigger it with `model_version`; to go back one version, with `decisio
 
 from airflow.sdk import dag
 
-from plugins import client_scores, run
+from plugins import run, scoring_night
 
 
 @dag(**run.DAILY, params=run.PARAMS, doc_md=__doc__, tags={"model", "shop", "impact:high"})
 def purchase_propensity():
-    client_scores.night("purchase_propensity", "apparel_purchases", "apparel_messages")
+    scoring_night.night("purchase_propensity", "apparel_purchases", "apparel_messages")
 
 
 purchase_propensity()

@@ -42,8 +42,10 @@ def probability(log_odds: ArrayLike) -> Numbers:
     return chance
 
 
-def fit(scores: ArrayLike, labels: ArrayLike) -> Calibration:
+def fit(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Calibration:
     """Return the map that maximises the likelihood of ``labels`` given log-odds ``scores``.
+
+    With ``weights`` a row counts as so many.
 
     The rows must not be rows the scores were trained on. Where all scores are equal, or rank the
     labels backwards, only the level is fitted (slope 1).
@@ -52,26 +54,30 @@ def fit(scores: ArrayLike, labels: ArrayLike) -> Calibration:
         NothingToLearnFrom: if ``labels`` holds a single value.
     """
     z, y = _checked(scores, labels)
+    each = np.ones_like(z) if weights is None else np.asarray(weights, dtype=float)
+    share = float(np.average(y, weights=each))
     if np.ptp(z) < 1e-9:
-        return Calibration(1.0, level(z, y))
+        return Calibration(1.0, shift(z, share, each))
     centre, scale = z.mean(), z.std()
     design = np.column_stack([np.ones_like(z), (z - centre) / scale])
-    weights = np.array([level(np.zeros_like(z), y), scale])
-    loss = _loss(design @ weights, y)
+    found = np.array([shift(np.zeros_like(z), share), scale])
+    loss = _loss(design @ found, y, each)
     for _ in range(STEPS):
-        chance = probability(design @ weights)
-        gradient = design.T @ (y - chance)
-        curvature = (design * (chance * (1 - chance))[:, None]).T @ design
+        chance = probability(design @ found)
+        gradient = design.T @ (each * (y - chance))
+        curvature = (design * (each * chance * (1 - chance))[:, None]).T @ design
         step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
-        while (tried := _loss(design @ (weights + step), y)) > loss and np.abs(step).max() > 1e-12:
+        while (tried := _loss(design @ (found + step), y, each)) > loss and np.abs(
+            step
+        ).max() > 1e-12:
             step = step / 2
-        weights, loss = weights + step, tried
+        found, loss = found + step, tried
         if np.abs(step).max() < 1e-10:
             break
-    slope = float(weights[1] / scale)
+    slope = float(found[1] / scale)
     if slope <= 0:
-        return Calibration(1.0, level(z, y))
-    return Calibration(slope, float(weights[0] - slope * centre))
+        return Calibration(1.0, shift(z, share, each))
+    return Calibration(slope, float(found[0] - slope * centre))
 
 
 def level(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -84,8 +90,8 @@ def level(scores: ArrayLike, labels: ArrayLike) -> float:
     return shift(z, float(y.mean()))
 
 
-def shift(scores: ArrayLike, share: float) -> float:
-    """Return the shift of log-odds ``scores`` that makes their mean chance ``share``.
+def shift(scores: ArrayLike, share: float, weights: ArrayLike | None = None) -> float:
+    """Return the shift of log-odds ``scores`` that makes their (weighted) mean chance ``share``.
 
     Raises:
         ValueError: if ``share`` is not between 0 and 1, or there is no score.
@@ -93,10 +99,12 @@ def shift(scores: ArrayLike, share: float) -> float:
     z = np.asarray(scores, dtype=float)
     if not 0 < share < 1 or not len(z):
         raise ValueError(f"no shift gives {len(z)} scores a mean chance of {share}")
+    each = np.ones_like(z) if weights is None else np.asarray(weights, dtype=float)
     low, high = -40.0, 40.0
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if probability(z + middle).mean() < share else (low, middle)
+        mean = np.average(probability(z + middle), weights=each)
+        low, high = (middle, high) if mean < share else (low, middle)
     return (low + high) / 2
 
 
@@ -114,5 +122,5 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Numbers, Numbers]:
     return z, y
 
 
-def _loss(z: Numbers, y: Numbers) -> float:
-    return float(np.mean(np.logaddexp(0, z) - y * z))
+def _loss(z: Numbers, y: Numbers, weights: Numbers) -> float:
+    return float(np.average(np.logaddexp(0, z) - y * z, weights=weights))

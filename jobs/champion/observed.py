@@ -92,6 +92,7 @@ def mature(
     as_of: date,
     horizon_days: int,
     labelled: Callable[[date], pd.DataFrame],
+    measured_by: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> list[date]:
     """Compare each published day whose labels are complete by ``as_of`` with what happened.
 
@@ -108,6 +109,8 @@ def mature(
         labelled: gives a published day's rows: label (0 or 1) and the published ``score``; where
             the job says yes or no also ``flagged`` and client_id; of another chance ``x`` also
             label_x and score_x (NaN where there is nothing to say), whose metrics begin with x_.
+        measured_by: gives metric, value, low, high of such rows, where they are no labels and
+            scores.
 
     Returns:
         The days compared, oldest first.
@@ -130,7 +133,7 @@ def mature(
                 f"{table_name} {day['as_of']}: 0 rows to compare with what happened, though "
                 "the day is published; were its partition or the raw days after it removed?"
             )
-        measured = _observed(frame).assign(
+        measured = (measured_by or _observed)(frame).assign(
             model_version=day["model_version"], name="published", rows=len(frame)
         )
         with engine.begin() as connection:

@@ -1,6 +1,7 @@
 """Versions as they are kept: the files in MLflow, the vectors in feature.post_embedding."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
@@ -18,20 +19,41 @@ from jobs.warehouse import execute, read_sql
 
 def embed(engine: Engine, version: str, posts: pd.DataFrame) -> NDArray[np.float32]:
     """Return the posts' vectors by a version's encoder; new texts are embedded and kept."""
-    encoder = _encoder_version(engine, version)
-    known = read_sql(engine, "feed_recommendation/embedded.sql", encoder_version=encoder)
+    return embed_by(
+        engine,
+        _encoder_version(engine, version),
+        posts,
+        lambda texts: load(engine, version).encoder.embed(texts),
+    )
+
+
+def embed_by(
+    engine: Engine,
+    encoder_version: str,
+    posts: pd.DataFrame,
+    make: Callable[[list[str]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Return the posts' vectors by an encoder; those of new texts are made and kept.
+
+    Args:
+        engine: the warehouse.
+        encoder_version: what the vectors are kept under.
+        posts: post_id, text_md5 and text.
+        make: gives a vector for each text.
+    """
+    known = read_sql(engine, "feed_recommendation/embedded.sql", encoder_version=encoder_version)
     merged = posts[["post_id", "text_md5", "text"]].merge(
         known, how="left", on=["post_id", "text_md5"]
     )
     new = merged[merged["embedding"].isna()]
     if len(new):
-        made = load(engine, version).encoder.embed(new["text"].tolist())
+        made = make(new["text"].tolist())
         merged.loc[new.index, "embedding"] = pd.Series(list(made), index=new.index)
         with engine.begin() as connection:
             execute(
                 connection,
                 "feed_recommendation/insert_embeddings.sql",
-                encoder_version=encoder,
+                encoder_version=encoder_version,
                 vectors=json.dumps(
                     [
                         {"post_id": int(post), "text_md5": md5, "vector": vector.tolist()}

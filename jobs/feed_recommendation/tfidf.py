@@ -30,6 +30,8 @@ class Tfidf:
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         """Return one row of length 1 for each text; zeros where it has no known word."""
+        if not texts:
+            return np.zeros((0, self.axes.shape[1]), np.float32)
         vectorizer = _vectorizer(self.vocabulary)
         vectorizer.idf_ = self.idf
         found = np.asarray(vectorizer.transform(texts) @ self.axes, np.float32)

@@ -23,12 +23,13 @@ from jobs.warehouse import engine, sql_file
 
 # The second night shows what the first can't: a champion to beat, users who saw our lists.
 NIGHTS = 2
-# Nobody reacts to a client's score in the simulation: of the shop one night shows what two would.
+# Nobody in the simulation reacts to a client's score or a post's rate: one night shows it all.
 LAST_NIGHT_ONLY = {
     "extract_shop",
     "purchase_propensity",
     "client_engagement",
     "client_behavior",
+    "post_conversion",
     "retention",
 }
 # DAG -> those of its night, and of the night before, that are to be done first. Every DAG waits for
@@ -43,6 +44,7 @@ ORDER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "purchase_propensity": (("extract_shop",), ("feed_recommendation",)),
     "client_engagement": (("extract_shop",), ("extract_social",)),
     "client_behavior": (("extract_shop",), ("feed_recommendation",)),
+    "post_conversion": (("extract_social",), ()),
     "retention": (("extract_shop",), ()),
 }
 # A first night tunes every model, which later ones do once a week: enough to see it done.
@@ -57,6 +59,9 @@ SUMMARY = {
     "Model quality": "model_quality.sql",
     "What comes next, who buys, who leaves: log-loss on the same later events": (
         "behavior_candidates.sql"
+    ),
+    "What becomes of a view of a post: the best candidates on the same later posts": (
+        "post_experiments.sql"
     ),
     "Validation results": "validation_results.sql",
     "Loaded and quarantined rows": "loaded_and_quarantined_rows.sql",

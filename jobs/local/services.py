@@ -27,6 +27,7 @@ from jobs.settings import ROOT, setting
 HEALTHY_SECONDS = 600
 # A service that ended so often while we wait will not come up.
 RESTARTS = 3
+IMAGE_WEIGHTS = "NIGHTSHIFT_IMAGE_WEIGHTS"
 # what -> (the setting that changes it, default)
 PORTS = {
     "airflow": ("NIGHTSHIFT_AIRFLOW_PORT", 8080),
@@ -90,6 +91,8 @@ def platform_settings(server: Server) -> dict[str, str]:
         # Folders in which the uri of a picture is looked up, between colons; the simulated feed
         # draws below the first.
         "NIGHTSHIFT_IMAGE_ROOTS": str(state / "pictures"),
+        # Nothing is downloaded unasked; pretrained weights are a setting away.
+        IMAGE_WEIGHTS: setting(IMAGE_WEIGHTS, "random"),
         **{name: str(port(what)) for what, (name, _) in PORTS.items()},
         "MLFLOW_TRACKING_URI": address("mlflow"),
         "PYTHONPATH": str(ROOT),

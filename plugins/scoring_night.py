@@ -1,4 +1,4 @@
-"""The tasks of a job that gives each client a chance; its DAG says which job, and what it reads."""
+"""The tasks of a job that trains, scores in parts and publishes; its DAG says which job."""
 
 import importlib
 from types import ModuleType

@@ -1,0 +1,1 @@
+"""Post conversion: how often a view becomes a like, share, comment or hide."""

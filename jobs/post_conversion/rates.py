@@ -1,0 +1,138 @@
+"""Rates of views: binomial likelihood, shrinkage, and how uncertain a predicted rate is.
+
+A rate of 5 views says less than one of 5,000. What is fitted and compared is the likelihood of the
+counts; posts differ by more than chance does, so their true rates are taken as Beta distributed
+around what a model predicts, with a strength (in views) that the data tell.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from scipy.stats import beta, betabinom, rankdata
+
+LEAST, MOST = 1e-6, 1 - 1e-6  # rates that a prediction stays between
+WEAKEST, STRONGEST = 1.0, 1e6  # views
+TAIL = 0.025
+
+Numbers = NDArray[np.float64]
+
+
+def rate_of(log_odds: ArrayLike) -> Numbers:
+    """Return the rates of log-odds, kept off 0 and 1."""
+    return np.asarray(np.clip(expit(np.asarray(log_odds, float)), LEAST, MOST))
+
+
+def loss(count: ArrayLike, views: ArrayLike, rate: ArrayLike) -> Numbers:
+    """Return each post's binomial log-loss, of all its views together."""
+    k, n, p = (np.asarray(each, float) for each in (count, views, rate))
+    return np.asarray(-(k * np.log(p) + (n - k) * np.log1p(-p)))
+
+
+def strength(count: ArrayLike, views: ArrayLike, rate: ArrayLike) -> float:
+    """Return how many views a prediction is worth, by how far counts lie from it.
+
+    By moments: of counts that are Beta-binomial around ``rate`` with intra-class correlation c, the
+    squared residual is on average n p (1 - p) (1 + (n - 1) c); strength is 1 / c - 1.
+    """
+    k, n, p = (np.asarray(each, float) for each in (count, views, rate))
+    chance = n * p * (1 - p)
+    more = float((chance * (n - 1)).sum())
+    if more <= 0:
+        return STRONGEST
+    correlation = float((((k - n * p) ** 2) - chance).sum()) / more
+    return float(np.clip(1 / correlation - 1, WEAKEST, STRONGEST)) if correlation > 0 else STRONGEST
+
+
+def worth(views: ArrayLike, known: float) -> Numbers:
+    """Return how many independent views a post's views are worth, where posts differ.
+
+    Args:
+        views: of each post.
+        known: the strength.
+    """
+    n = np.asarray(views, float)
+    return np.asarray(n / (1 + np.maximum(n - 1, 0) / (known + 1)))
+
+
+def interval(rate: ArrayLike, known: float) -> tuple[Numbers, Numbers]:
+    """Return the 95 % interval of the true rate around predictions of so many views' worth."""
+    p = np.asarray(rate, float)
+    low, high = (beta.ppf(q, p * known, (1 - p) * known) for q in (TAIL, 1 - TAIL))
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def expected(rate: ArrayLike, known: float, count: ArrayLike, views: ArrayLike) -> Numbers:
+    """Return the rates to expect where some views are seen: predicted and observed, by weight."""
+    k, n, p = (np.asarray(each, float) for each in (count, views, rate))
+    return np.asarray((p * known + k) / (known + n))
+
+
+def coverage(count: ArrayLike, views: ArrayLike, rate: ArrayLike, known: float) -> float:
+    """Return the share of posts whose count lies within the 95 % interval of what was predicted."""
+    k, n, p = (np.asarray(each, float) for each in (count, views, rate))
+    spread = betabinom(n, p * known, (1 - p) * known)
+    return float(((k >= spread.ppf(TAIL)) & (k <= spread.ppf(1 - TAIL))).mean())
+
+
+def shrunk(count: ArrayLike, views: ArrayLike, prior: ArrayLike, known: float) -> Numbers:
+    """Return the log-odds of observed rates, drawn towards ``prior`` as ``known`` views would."""
+    p = expected(prior, known, count, views)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def figures(
+    count: ArrayLike, views: ArrayLike, rate: ArrayLike, group: Sequence[str] | ArrayLike
+) -> dict[str, float]:
+    """Return how well rates were predicted.
+
+    Of posts with views: log_loss (a view), spearman (of predicted and observed rates), the same
+    within each group (ranks within it, weighted by its posts), absolute_error (of rates, weighted
+    by views), calibration_error (of tenths of the views by predicted rate), top_decile_lift (rate
+    of the tenth of posts predicted highest by that of all). NaN where there is nothing to compare.
+    """
+    k, n, p = (np.asarray(each, float) for each in (count, views, rate))
+    groups = np.asarray(group)
+    seen = n > 0
+    k, n, p, groups = k[seen], n[seen], p[seen], groups[seen]
+    if not len(n):
+        return dict.fromkeys(
+            ("log_loss", "spearman", "spearman_within", "absolute_error", "calibration_error",
+             "top_decile_lift"), np.nan
+        )  # fmt: skip
+    observed, total = k / n, n.sum()
+    order = np.argsort(-p, kind="stable")
+    top = order[: max(1, len(order) // 10)]
+    base = k.sum() / total
+    tenth = np.minimum((np.cumsum(n[order]) - n[order] / 2) * 10 // total, 9).astype(int)
+    gap = np.bincount(tenth, (k - n * p)[order], 10)
+    return {
+        "log_loss": float(loss(k, n, p).sum() / total),
+        "spearman": _correlation(p, observed),
+        "spearman_within": _within(p, observed, groups),
+        "absolute_error": float((np.abs(observed - p) * n).sum() / total),
+        "calibration_error": float(np.abs(gap).sum() / total),
+        "top_decile_lift": float(k[top].sum() / n[top].sum() / base) if base > 0 else np.nan,
+    }
+
+
+def _within(predicted: Numbers, observed: Numbers, groups: NDArray[np.str_]) -> float:
+    """Return the mean over groups of the correlation within each, by its posts."""
+    found, weights = [], []
+    for name in np.unique(groups):
+        of_group = groups == name
+        one = _correlation(predicted[of_group], observed[of_group])
+        if not np.isnan(one):
+            found.append(one)
+            weights.append(of_group.sum())
+    return float(np.average(found, weights=weights)) if found else np.nan
+
+
+def _correlation(one: Numbers, other: Numbers) -> float:
+    """Return Spearman's; NaN of fewer than three, 0 where the prediction says the same to all."""
+    if len(one) < 3 or np.ptp(other) == 0:
+        return np.nan
+    if np.ptp(one) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])

@@ -1,0 +1,28 @@
+"""Which posts a night learns from, and which its gate asks about."""
+
+from datetime import date, timedelta
+
+import pandas as pd
+
+from jobs.post_conversion.rows import WINDOW_DAYS
+
+# The gate asks about the posts of so many days, the newest whose windows are over.
+GATE_DAYS = 21
+
+
+def gate_posts(found: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    """Return the posts that the gate asks about: GATE_DAYS of them, their windows just over."""
+    published = pd.to_datetime(found["published_day"])
+    return found[found["mature"] & (published >= pd.Timestamp(gate_begin(as_of)))]
+
+
+def learning_posts(found: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    """Return the posts whose windows were over before the gate's first post was published."""
+    published = pd.to_datetime(found["published_day"])
+    last = gate_begin(as_of) - timedelta(days=WINDOW_DAYS)
+    return found[published <= pd.Timestamp(last)]
+
+
+def gate_begin(as_of: date) -> date:
+    """Return the day from which on the gate's posts were published."""
+    return as_of - timedelta(days=WINDOW_DAYS + GATE_DAYS)

@@ -1,0 +1,75 @@
+-- post_conversion, a candidate of a training and what it was worth
+-- Grain:         one row
+-- Inputs:        the values given
+-- Output:        one row in result.post_conversion_experiments; that of a version named again is replaced
+-- Point in time: written by the training of as_of
+-- Parameters:    those of the table's columns
+insert into result.post_conversion_experiments (
+    model_version,
+    as_of,
+    action,
+    model,
+    text,
+    with_pictures,
+    serves,
+    held_log_loss,
+    held_posts,
+    log_loss,
+    log_loss_low,
+    log_loss_high,
+    spearman,
+    spearman_within,
+    absolute_error,
+    calibration_error,
+    top_decile_lift,
+    interval_coverage,
+    picture_gain,
+    picture_gain_low,
+    picture_gain_high,
+    posts,
+    views
+)
+values (
+    cast(:model_version as text),
+    cast(:as_of as date),
+    cast(:action as text),
+    cast(:model as text),
+    cast(:text as text),
+    cast(:with_pictures as boolean),
+    cast(:serves as boolean),
+    cast(:held_log_loss as double precision),
+    cast(:held_posts as integer),
+    cast(:log_loss as double precision),
+    cast(:log_loss_low as double precision),
+    cast(:log_loss_high as double precision),
+    cast(:spearman as double precision),
+    cast(:spearman_within as double precision),
+    cast(:absolute_error as double precision),
+    cast(:calibration_error as double precision),
+    cast(:top_decile_lift as double precision),
+    cast(:interval_coverage as double precision),
+    cast(:picture_gain as double precision),
+    cast(:picture_gain_low as double precision),
+    cast(:picture_gain_high as double precision),
+    cast(:posts as integer),
+    cast(:views as bigint)
+)
+on conflict (model_version, action, model, text, with_pictures) do update set
+    as_of = excluded.as_of,
+    serves = excluded.serves,
+    held_log_loss = excluded.held_log_loss,
+    held_posts = excluded.held_posts,
+    log_loss = excluded.log_loss,
+    log_loss_low = excluded.log_loss_low,
+    log_loss_high = excluded.log_loss_high,
+    spearman = excluded.spearman,
+    spearman_within = excluded.spearman_within,
+    absolute_error = excluded.absolute_error,
+    calibration_error = excluded.calibration_error,
+    top_decile_lift = excluded.top_decile_lift,
+    interval_coverage = excluded.interval_coverage,
+    picture_gain = excluded.picture_gain,
+    picture_gain_low = excluded.picture_gain_low,
+    picture_gain_high = excluded.picture_gain_high,
+    posts = excluded.posts,
+    views = excluded.views
