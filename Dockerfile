@@ -19,7 +19,8 @@ RUN useradd --system --uid 50000 --no-create-home --home-dir /tmp nightshift \
         /var/lib/nightshift/airflow \
         /var/lib/nightshift/mlflow \
         /var/lib/nightshift/feed \
-        /var/lib/nightshift/pages
+        /var/lib/nightshift/pages \
+        /var/lib/nightshift/pictures
 
 COPY jobs ./jobs
 COPY sql ./sql
