@@ -1,11 +1,15 @@
 """CSV files as blocks of bytes, so that a file of any size is loaded in constant memory."""
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 Blocks = Iterator[bytes]
 BLOCK_BYTES = 1 << 20
+LINES_PER_BLOCK = 10_000
 
 
 class NotLoadable(ValueError):
@@ -34,3 +38,23 @@ def body(path: Path) -> Blocks:
         lines.readline()
         while block := lines.read(BLOCK_BYTES):
             yield block
+
+
+def written(rows: Iterable[list[object]]) -> Blocks:
+    """Yield rows as CSV, some thousand lines at a time; nothing between commas is null."""
+    block, lines = io.StringIO(), 0
+    writer = csv.writer(block, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        lines += 1
+        if lines == LINES_PER_BLOCK:
+            yield block.getvalue().encode()
+            block.seek(0)
+            block.truncate()
+            lines = 0
+    yield block.getvalue().encode()
+
+
+def clock(seconds: int, zone: ZoneInfo) -> str:
+    """Return seconds since 1970 as a source keeps times: without a zone, read in SOURCE_TZ."""
+    return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M:%S}"

@@ -10,18 +10,21 @@ from sqlalchemy import Engine, text
 
 from jobs.extract import job as extract
 from jobs.extract.tables import OPTIONAL, SHOP, SOCIAL
-from jobs.load import cdnow, events, exports, ratings
+from jobs.load import cdnow, events, exports, ratings, vk, vk_posts
 from jobs.load.blocks import Blocks, NotLoadable
+from jobs.settings import source_tz
 from jobs.simulate.job import create as create_shop
 from jobs.simulate.social.job import create as create_feed
 from jobs.warehouse import Postgres, driver
 
-# Column that dates a row, by table: it tells which days there are.
+# UTC day of the first row, by table: it tells which days there are. Times without a zone are read
+# in the session's, as the extraction reads them.
+_UTC_DAY = "(min({})::timestamptz at time zone 'UTC')::date"
 DATED_BY = {
-    "apparel_messages": "least(min(created_at)::date, min(date))",
+    "apparel_messages": f"least({_UTC_DAY.format('created_at')}, min(date))",
     "apparel_purchases": "min(date)",
-    "client_event": "min(event_time)::date",
-    "feed_data": "min(timestamp)::date",
+    "client_event": _UTC_DAY.format("event_time"),
+    "feed_data": _UTC_DAY.format("timestamp"),
 }
 
 
@@ -47,7 +50,7 @@ def load(
         source: the same, as the role that extraction reads with.
         warehouse: the warehouse.
         folder: CSV files of the owners' tables, or ratings (``jobs.load.ratings``), or event logs
-            (``jobs.load.events``), or CDNOW_master.txt.
+            (``jobs.load.events``), or CDNOW_master.txt; or JSON of VK's API (``jobs.load.vk``).
         target_as_of: day that the labels of an apparel_target_binary file stand on.
         report: is told what is being done.
 
@@ -59,6 +62,9 @@ def load(
     """
     found = cdnow.tables(folder) or ratings.tables(folder) or exports.tables(folder)
     found = found or events.tables(folder)
+    if found:
+        _refuse_posts_beside(folder)
+    found = found or vk.tables(folder, _today(owner), report)
     if not DATED_BY.keys() & found.keys():
         names = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else "none"
         raise NotLoadable(
@@ -68,8 +74,9 @@ def load(
             "apparel-purchases.csv, "
             "apparel-messages.csv and client-event.csv (apparel-target_binary.csv may stand "
             "beside them); or feed-data.csv with user-data.csv, post-text-df.csv, "
-            "post-image.csv and feed-exclusion.csv, with their owners' columns; or one flat file "
-            "of clients (client_id, total_quantity, total_spent ... target)"
+            "post-image.csv and feed-exclusion.csv, with their owners' columns; or JSON that VK's "
+            "API returned (wall.get, newsfeed.get); or one flat file of clients (client_id, "
+            "total_quantity, total_spent ... target)"
         )
     create_shop(owner)
     create_feed(owner)
@@ -106,6 +113,30 @@ def load(
                 source, warehouse, first, last, family, allow_empty=True, report=report
             )
     return first, last
+
+
+def _refuse_posts_beside(folder: Path) -> None:
+    """Return if no file beside the known ones has posts of VK.
+
+    Raises:
+        NotLoadable: naming one, and the other files.
+    """
+    posts = [path.name for path in vk_posts.files(folder) if vk_posts.is_of_posts(path)]
+    if posts:
+        others = sorted({path.name for path in folder.iterdir()} - set(posts))[:10]
+        raise NotLoadable(
+            f"{folder}: found {posts[0]} (posts of VK) beside {', '.join(others)}; expected one "
+            "source; nothing was loaded. Load each from a folder of its own"
+        )
+
+
+def _today(owner: Engine) -> date:
+    """Return the first day (UTC) that is not over by the product database's clock."""
+    with owner.connect() as connection:
+        today: date = connection.execute(
+            text("select cast(now() at time zone 'UTC' as date)")
+        ).scalar_one()
+    return today
 
 
 def _copy(
@@ -167,8 +198,11 @@ def _load_labels(warehouse: Engine, blocks: Blocks, as_of: date | None, folder: 
 
 
 def _days(owner: Engine, tables: list[str]) -> tuple[date, date]:
-    """Return the first and last event day of all rows."""
+    """Return the first and last event day (UTC) of all rows."""
     with owner.connect() as connection:
+        connection.execute(
+            text("select set_config('timezone', :zone, true)"), {"zone": source_tz().key}
+        )
         ends = [
             connection.execute(
                 text(

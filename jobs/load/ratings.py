@@ -6,17 +6,13 @@ files beside the ratings say of them.
 """
 
 import csv
-import io
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from jobs.load.blocks import Blocks, NotLoadable
+from jobs.load.blocks import Blocks, NotLoadable, clock, written
 from jobs.settings import source_tz
 
 LIKED = 4.0
-LINES_PER_BLOCK = 10_000
 NO_GENRE = {"", "unknown", "(no genres listed)"}
 GENDERS = {"F": 0, "M": 1}
 # The genres of u.item's flags, in their order, as u.genre has them.
@@ -53,7 +49,7 @@ def tables(folder: Path) -> dict[str, tuple[list[str], Blocks]]:
         people = dict.fromkeys(users, ("", "")) | _people(folder / users_name)
         titles = dict.fromkeys(items, ("", "")) | _titles(folder / items_name)
         return {
-            table: (COLUMNS[table], _blocks(rows))
+            table: (COLUMNS[table], written(rows))
             for table, rows in (
                 ("user_data", ([key, *about] for key, about in sorted(people.items()))),
                 ("post_text_df", ([key, *about] for key, about in sorted(titles.items()))),
@@ -68,14 +64,9 @@ def _events(path: Path, split: Read) -> Iterator[list[object]]:
     zone = source_tz()
     for user, item, rating, seconds in _ratings(path, split):
         liked = rating >= LIKED
-        # The source's times have no zone: they are read in SOURCE_TZ.
-        yield [_clock(seconds, zone), user, item, "view", int(liked)]
+        yield [clock(seconds, zone), user, item, "view", int(liked)]
         if liked:
-            yield [_clock(seconds + 1, zone), user, item, "like", ""]
-
-
-def _clock(seconds: int, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M:%S}"
+            yield [clock(seconds + 1, zone), user, item, "like", ""]
 
 
 def _ids(path: Path, split: Read) -> tuple[set[int], set[int]]:
@@ -171,18 +162,3 @@ def _encoding(path: Path) -> str:
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
-
-
-def _blocks(rows: Iterable[list[object]]) -> Blocks:
-    """Yield rows as CSV, some thousand lines at a time; nothing between commas is null."""
-    written, lines = io.StringIO(), 0
-    writer = csv.writer(written, lineterminator="\n")
-    for row in rows:
-        writer.writerow(row)
-        lines += 1
-        if lines == LINES_PER_BLOCK:
-            yield written.getvalue().encode()
-            written.seek(0)
-            written.truncate()
-            lines = 0
-    yield written.getvalue().encode()
