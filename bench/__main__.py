@@ -2,7 +2,17 @@
 
 import sys
 
-from bench import behavior, extraction, feed_api, feed_night, history, publishing, scoring
+from bench import (
+    behavior,
+    extraction,
+    feed_api,
+    feed_night,
+    history,
+    post_pictures,
+    post_scoring,
+    publishing,
+    scoring,
+)
 from bench.ground import ground
 
 MEASUREMENTS = {
@@ -14,6 +24,8 @@ MEASUREMENTS = {
     "feed_api": feed_api.measure,
     "feed_night": feed_night.measure,
     "behavior": behavior.measure,
+    "post_pictures": post_pictures.measure,
+    "post_scoring": post_scoring.measure,
 }
 
 

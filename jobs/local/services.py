@@ -181,7 +181,7 @@ def launch(server: Server, settings: Mapping[str, str], report: Report) -> Launc
         LocalError: if a port is busy, or Airflow's database can't be prepared.
     """
     state = server.state
-    for folder in ("pages", "mlflow", "airflow"):
+    for folder in ("pages", "pictures", "mlflow", "airflow"):
         (state / folder).mkdir(mode=0o700, exist_ok=True)
     wanted = services(server, settings)
     outdated = [

@@ -1,7 +1,6 @@
 """A network in a TensorFlow Lite file, quantized or not."""
 
 import hashlib
-import shutil
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +39,8 @@ def network(path: Path, source: str, changed: int) -> Network:
     Raises:
         BadSetting: if it does not turn one picture into one row of numbers.
     """
-    interpreter = _interpreter(path)
+    content = path.read_bytes()
+    interpreter = _interpreter(path, content)
     (taken,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
     alone = Lock()  # an interpreter holds the picture that it is at
 
@@ -52,24 +52,24 @@ def network(path: Path, source: str, changed: int) -> Network:
         return _row(found, made["quantization"])
 
     def write(folder: Path) -> None:
-        shutil.copyfile(path, folder / FILE)
+        (folder / FILE).write_bytes(content)  # the file itself may be gone by then
 
     side = int(taken["shape"][1])
     dimensions = int(made["shape"][-1])
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:CHECKSUM_DIGITS]
+    checksum = hashlib.sha256(content).hexdigest()[:CHECKSUM_DIGITS]
     # One at a time is faster than several: only so does it use the kernels made for this machine.
     return Network(source, side, dimensions, checksum, 1, call, write)
 
 
-def _interpreter(path: Path) -> Any:
-    """Return an interpreter of the file, on one thread, ready to be called."""
+def _interpreter(path: Path, content: bytes) -> Any:
+    """Return an interpreter of what is in the file, on one thread, ready to be called."""
     import tensorflow as tf
 
     try:
         with warnings.catch_warnings():
             # TensorFlow 2.21 still has it, though it says that 2.20 was the last.
             warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-            interpreter = tf.lite.Interpreter(model_path=str(path), num_threads=1)
+            interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise _bad(path, f"it can't be loaded: {first_line(error)}") from error

@@ -81,7 +81,7 @@ def train(
     """Return the version that serves ``as_of``: train one for that day, and ask the gate.
 
     A day that has a version keeps it, unless ``retrain``. A ``model_version`` that is named is used
-    as it is.
+    as it is. Pictures that are new are embedded by the version's own encoder.
 
     Raises:
         UnknownVersion, VersionNotAllowed: if the named version does not exist, or knows what
@@ -92,27 +92,25 @@ def train(
     with only_run(engine, f"train {JOB}", as_of):
         if model_version:
             champion.require_fit_for(engine, JOB, model_version, as_of)
-            return model_version
+            return _embedded(engine, as_of, model_version)
         with engine.connect() as connection:
             trained = champion.trained_version(connection, JOB, as_of)
         found = reading.posts(engine, as_of, at_publication=True)
         if trained is None or retrain:
             trained = _train(engine, as_of, found)
-        return _decide(engine, as_of, trained, found, retrain)
+        return _embedded(engine, as_of, _decide(engine, as_of, trained, found, retrain))
 
 
 def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: int) -> int:
     """Score a part of the posts of SCORED_DAYS before ``as_of`` into its staging table.
 
-    New pictures are embedded by the version's own encoder. Returns how many posts there are.
+    Their pictures were embedded by `train`, once for all parts. Returns how many posts there are.
 
     Raises:
         WarehouseFull, WarehouseUnreachable: what was staged is undone.
     """
     with named_failures(engine, f"score {JOB} {as_of}"):
         used = _load(engine, model_version)
-        if used.pictures is not None:
-            embedding.embed_new(engine, as_of, used.pictures)
         found = reading.posts(engine, as_of, at_publication=False)
         begin = pd.Timestamp(as_of - timedelta(days=SCORED_DAYS))
         recent = pd.to_datetime(found["published_day"]) >= begin
@@ -300,6 +298,14 @@ def _train(engine: Engine, as_of: date, found: pd.DataFrame) -> str:
             execute_rows(connection, f"{JOB}/insert_experiment.sql", table, **of)
 
         champion.register(engine, run_id, folders, record)
+    return version
+
+
+def _embedded(engine: Engine, as_of: date, version: str) -> str:
+    """Embed what the version's encoder has not embedded yet, and return the version."""
+    used = _load(engine, version)
+    if used.pictures is not None:
+        embedding.embed_new(engine, as_of, used.pictures)
     return version
 
 
