@@ -19,7 +19,7 @@ CLIENTS, USERS = 6_000, 400
 PATIENCE_SECONDS = 2700
 PORTS = ("POSTGRES", "AIRFLOW", "MLFLOW", "PAGES")
 JOB, ENGAGEMENT, BEHAVIOR = "purchase_propensity", "client_engagement", "client_behavior"
-FEED = "feed_recommendation"
+FEED, POSTS = "feed_recommendation", "post_conversion"
 DAY_PARTS = 4
 
 
@@ -148,6 +148,40 @@ def test_the_night_says_where_clients_stand_and_how_they_move(settings, demo):
     assert "markov_personal" in demo
 
 
+def test_the_night_says_what_becomes_of_a_view_of_each_post(settings, demo):
+    bi, warehouse = settings["NIGHTSHIFT_BI_URL"], settings["AIRFLOW_CONN_WAREHOUSE"]
+
+    published = ask(
+        bi,
+        "select as_of, count(*), count(distinct post_id), count(distinct action),"
+        " count(*) filter (where not predicted_rate between predicted_low and predicted_high)"
+        f" from bi.{POSTS}_history group by as_of",
+    )
+    tried = ask(
+        bi,
+        "select action, count(*) filter (where serves), count(picture_gain)"
+        f" from bi.{POSTS}_experiments group by action order by action",
+    )
+    embedded, pictures, refused = ask(
+        warehouse,
+        "select (select count(*) from feature.post_image_embedding),"
+        " (select count(*) from raw.post_image where known_to = 'infinity'),"
+        " (select count(*) from quarantine.post_picture)",
+    )[0]
+
+    assert [row[0] for row in published] == nights()[-1:]
+    for _, rows, posts, actions, outside in published:
+        assert rows == posts * actions
+        assert actions == 4
+        assert outside == 0
+    # Three models on words, three on vectors, each with pictures.
+    assert tried == [(action, 1, 6) for action in ("comment", "hide", "like", "share")]
+    assert embedded >= pictures > 20
+    assert refused == 0
+    assert ask(bi, "select count(*) from bi.post_value") == [(published[0][2],)]
+    assert "gain_from_pictures" in demo
+
+
 def test_reasons_sum_to_the_log_odds_in_the_view_that_people_read(settings):
     broken = ask(
         settings["NIGHTSHIFT_BI_URL"],
@@ -182,8 +216,8 @@ def test_lineage_leads_from_a_row_to_the_runs_that_made_it(settings):
         " and publication.rows > 0 and length(publication.checksum) > 20",
     )
 
-    # Three jobs of the shop, one of them with two tables.
-    assert found == [(4,)]
+    # Three jobs of the shop, one of them with two tables, and the posts' rates.
+    assert found == [(5,)]
 
 
 def test_the_nights_found_late_rows_and_set_offenders_aside(settings):
@@ -273,7 +307,7 @@ def test_no_night_began_before_its_turn_or_called_anybody(environment, settings)
 
 
 def test_a_backfill_run_twice_gives_the_same_checksums(local, environment, settings):
-    jobs = (BEHAVIOR, ENGAGEMENT, FEED, JOB)
+    jobs = (BEHAVIOR, ENGAGEMENT, FEED, POSTS, JOB)
     first, last = nights()[0] - timedelta(days=2), nights()[0] - timedelta(days=1)
     days = [first + timedelta(days=n) for n in range(2)]
     airflow = airflow_of(environment)

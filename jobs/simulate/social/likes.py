@@ -11,7 +11,7 @@ BASE = -2.93  # the logit of a usual view's like, of an old post
 TOPIC_WEIGHT, FACTOR_WEIGHT = 0.44, 0.56
 # A picture's appeal is uniform in [-1, 1]: over posts with pictures the sd of its effect is .28.
 # That there is one counts too, around the mean of all posts.
-PICTURE_WEIGHT, PICTURE_THERE = 0.48, 0.15
+PICTURE_WEIGHT, PICTURE_THERE = 0.62, 0.15
 # A new post's logit is higher by the sum of these; each part of it fades at its own pace.
 FRESH, FRESH_DAYS = np.array([0.55, 0.55]), np.array([3.0, 25.0])
 # When each topic is liked most: the local hour, and how much more at weekends.
