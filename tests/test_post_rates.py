@@ -56,6 +56,9 @@ def test_the_interval_holds_the_true_rate_and_the_count_as_often_as_it_says():
     assert ((truth >= low) & (truth <= high)).mean() == pytest.approx(0.95, abs=0.01)
     assert rates.coverage(count, views, rate, 60.0) == pytest.approx(0.955, abs=0.02)
     assert rates.coverage(count, views, rate, 2_000.0) < 0.6
+    many = np.full(400, 30_000.0)
+    found = RANDOM.binomial(30_000, RANDOM.beta(6, 54, 400)).astype(float)
+    assert rates.coverage(found, many, np.full(400, 0.1), 60.0) == pytest.approx(0.95, abs=0.03)
 
 
 def test_what_is_expected_lies_nearer_the_truth_than_prediction_or_observation_alone():
@@ -109,6 +112,8 @@ def test_figures_of_nothing_say_nothing():
     assert all(np.isnan(value) for value in rates.figures([0], [0], [0.1], ["a"]).values())
     alike = rates.figures([1, 2, 3], [10, 10, 10], [0.1, 0.1, 0.1], ["a", "b", "c"])
     assert alike["spearman"] == 0
+    assert alike["top_decile_lift"] == pytest.approx(1)
+    assert alike["calibration_error"] == pytest.approx(abs(6 / 30 - 0.1))
     assert np.isnan(alike["spearman_within"])
 
 

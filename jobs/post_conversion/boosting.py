@@ -78,7 +78,9 @@ def fit(
             )
             for columns, each in ((read, learned), (later, chosen_by))
         ]
-        trees.append(CatBoost(SETTINGS).fit(pools[0], eval_set=pools[1]))
+        # A rare action is hundreds of small steps away from even odds, where trees begin else.
+        start = {"boost_from_average": bool(learned.counts()[:, place].any())}
+        trees.append(CatBoost({**SETTINGS, **start}).fit(pools[0], eval_set=pools[1]))
     return Boosting(source, tuple(trees), with_pictures)
 
 

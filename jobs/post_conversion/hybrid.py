@@ -80,9 +80,11 @@ def fit(
         scaled = (dense(rows, with_pictures) - centre) / scale
         worth = np.column_stack([rates.worth(rows.views, known) for known in strengths])
         observed = rows.counts() / np.maximum(rows.views, 1)[:, None]
+        # Of rare actions a view's loss is small, and what holds the weights down would outweigh it.
+        size = max(float((worth * rate * (1 - rate)).mean()), 1e-9)
         return (
             [rows.vectors[source], scaled.astype(np.float32)],
-            np.hstack([observed, worth / max(worth.mean(), 1e-9)]).astype(np.float32),
+            np.hstack([observed, worth / size]).astype(np.float32),
         )
 
     stop = tf.keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)

@@ -15,6 +15,7 @@ from scipy.stats import beta, betabinom, rankdata
 LEAST, MOST = 1e-6, 1 - 1e-6  # rates that a prediction stays between
 WEAKEST, STRONGEST = 1.0, 1e6  # views
 TAIL = 0.025
+EXACT = 20_000  # views
 
 Numbers = NDArray[np.float64]
 
@@ -56,10 +57,10 @@ def worth(views: ArrayLike, known: float) -> Numbers:
     return np.asarray(n / (1 + np.maximum(n - 1, 0) / (known + 1)))
 
 
-def interval(rate: ArrayLike, known: float) -> tuple[Numbers, Numbers]:
+def interval(rate: ArrayLike, known: ArrayLike) -> tuple[Numbers, Numbers]:
     """Return the 95 % interval of the true rate around predictions of so many views' worth."""
-    p = np.asarray(rate, float)
-    low, high = (beta.ppf(q, p * known, (1 - p) * known) for q in (TAIL, 1 - TAIL))
+    p, views = np.asarray(rate, float), np.asarray(known, float)
+    low, high = (beta.ppf(q, p * views, (1 - p) * views) for q in (TAIL, 1 - TAIL))
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
@@ -72,8 +73,16 @@ def expected(rate: ArrayLike, known: float, count: ArrayLike, views: ArrayLike) 
 def coverage(count: ArrayLike, views: ArrayLike, rate: ArrayLike, known: float) -> float:
     """Return the share of posts whose count lies within the 95 % interval of what was predicted."""
     k, n, p = (np.asarray(each, float) for each in (count, views, rate))
-    spread = betabinom(n, p * known, (1 - p) * known)
-    return float(((k >= spread.ppf(TAIL)) & (k <= spread.ppf(1 - TAIL))).mean())
+    inside = np.zeros(len(n), bool)
+    few = n <= EXACT
+    spread = betabinom(n[few], p[few] * known, (1 - p[few]) * known)
+    inside[few] = (k[few] >= spread.ppf(TAIL)) & (k[few] <= spread.ppf(1 - TAIL))
+    # Of many views the exact quantiles take long: a Beta of the same mean and variance.
+    k, n, p = k[~few], n[~few], p[~few]
+    alike = 1 / ((1 + (n - 1) / (known + 1)) / n) - 1
+    low, high = interval(p, alike)
+    inside[~few] = (k / n >= low) & (k / n <= high)
+    return float(inside.mean())
 
 
 def shrunk(count: ArrayLike, views: ArrayLike, prior: ArrayLike, known: float) -> Numbers:
@@ -90,7 +99,8 @@ def figures(
     Of posts with views: log_loss (a view), spearman (of predicted and observed rates), the same
     within each group (ranks within it, weighted by its posts), absolute_error (of rates, weighted
     by views), calibration_error (of tenths of the views by predicted rate), top_decile_lift (rate
-    of the tenth of posts predicted highest by that of all). NaN where there is nothing to compare.
+    of the tenth of posts predicted highest by that of all); posts predicted alike share what came
+    of them. NaN where there is nothing to compare.
     """
     k, n, p = (np.asarray(each, float) for each in (count, views, rate))
     groups = np.asarray(group)
@@ -105,15 +115,20 @@ def figures(
     order = np.argsort(-p, kind="stable")
     top = order[: max(1, len(order) // 10)]
     base = k.sum() / total
-    tenth = np.minimum((np.cumsum(n[order]) - n[order] / 2) * 10 // total, 9).astype(int)
-    gap = np.bincount(tenth, (k - n * p)[order], 10)
+    _, alike = np.unique(p, return_inverse=True)
+    posts = np.bincount(alike)
+    shared, seen_by = ((np.bincount(alike, each) / posts)[alike] for each in (k, n))
+    tenth = np.minimum((np.cumsum(seen_by[order]) - seen_by[order] / 2) * 10 // total, 9)
+    gap = np.bincount(tenth.astype(int), (shared - seen_by * p)[order], 10)
     return {
         "log_loss": float(loss(k, n, p).sum() / total),
         "spearman": _correlation(p, observed),
         "spearman_within": _within(p, observed, groups),
         "absolute_error": float((np.abs(observed - p) * n).sum() / total),
         "calibration_error": float(np.abs(gap).sum() / total),
-        "top_decile_lift": float(k[top].sum() / n[top].sum() / base) if base > 0 else np.nan,
+        "top_decile_lift": float(shared[top].sum() / seen_by[top].sum() / base)
+        if base > 0
+        else np.nan,
     }
 
 
