@@ -5,14 +5,24 @@ import resource
 from datetime import date
 from multiprocessing.connection import Connection
 
+import pandas as pd
 from sqlalchemy import Engine, text
 
 from bench.ground import Ground, seconds
-from jobs.client_behavior import lstm_training, markov, reading, scores, training, transitions
+from jobs.client_behavior import (
+    comparing,
+    lstm_training,
+    markov,
+    reading,
+    scores,
+    training,
+    transitions,
+)
+from jobs.client_behavior.comparing import Asked
 from jobs.client_behavior.labels import HORIZON, marks
 from jobs.client_behavior.reading import WINDOW, microseconds
-from jobs.client_behavior.sequences import DAY_US, with_churn
-from jobs.client_behavior.training import HELD_PERCENT, Past
+from jobs.client_behavior.sequences import DAY_US, Sequences, with_churn
+from jobs.client_behavior.training import HELD_PERCENT, Past, Trained
 from jobs.client_scores.slices import percent
 from jobs.warehouse import engine
 
@@ -64,6 +74,18 @@ def fill(warehouse: Engine, events: int) -> None:
         connection.execute(text("analyze feature.step_day"))
 
 
+def gate(trained: Trained, whole: Sequences) -> None:
+    """Ask every candidate, and what would serve, about the newest days."""
+    cutoff = AS_OF - HORIZON
+    first, end = microseconds(cutoff), microseconds(AS_OF)
+    lived = whole.where(whole.state < len(whole.states) - 1)
+    known, later = lived.between(0, first), lived.between(first, end)
+    asked = Asked(known, later, cutoff, AS_OF, SILENCE_DAYS, pd.DataFrame())
+    comparing.table(trained, asked)
+    comparing.losses(trained.fitted, asked)
+    comparing.head_losses(trained.fitted, asked)
+
+
 def night(url: str, answer: Connection) -> None:
     """Do each part of a night once; send its lines."""
     warehouse = engine(url)
@@ -77,12 +99,15 @@ def night(url: str, answer: Connection) -> None:
     whole = found[0]
     held = percent(whole.clients) < HELD_PERCENT
     took["chains"] = seconds(lambda: markov.fit(whole, held))
-    took["transitions"] = seconds(lambda: transitions.of_day(whole))
+    took["transitions"] = seconds(
+        lambda: transitions.of_day(whole, SILENCE_DAYS * DAY_US, microseconds(AS_OF))
+    )
     known = marks(whole, [microseconds(AS_OF - HORIZON)])
     took["epoch"] = seconds(lambda: lstm_training.fit(whole, known, held, 1))
     trained = []
     past = Past(whole.between(0, microseconds(AS_OF)), AS_OF, SILENCE_DAYS)
     took["train"] = seconds(lambda: trained.append(training.fit_all(past, epochs=1)))
+    took["gate"] = seconds(lambda: gate(trained[0], whole))
     fitted = trained[0].fitted["model"]
     took["score"] = seconds(lambda: scores.of_clients(fitted, whole, microseconds(AS_OF)))
     events, clients = len(whole.state), len(whole.clients)
@@ -100,6 +125,7 @@ def night(url: str, answer: Connection) -> None:
             line("transitions, 3 segments", "transitions", events),
             line("LSTM, one epoch", "epoch", events),
             line("all candidates, one epoch", "train"),
+            line("all of them at the gate", "gate"),
             line("scoring", "score", clients, "clients"),
             f"  serves: {fitted.name}",
             f"  peak memory (goal 6144)     {peak:>10,.0f} MB",

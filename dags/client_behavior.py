@@ -10,7 +10,7 @@ days ago. Several days: `airflow backfill create --dag-id client_behavior --max-
 **If it fails:** the newest published day keeps serving; nothing half-done is visible.
 `day_loaded`: extract_shop has not brought the day, mend that first. `train`: the data or MLflow,
 the live model is unharmed; killed in the middle, it begins anew and ends the same. `StatesChanged`:
-NIGHTSHIFT_CLIENT_BEHAVIOR_STATES was changed, run the day with `retrain`. `score`, `publish` can
+NIGHTSHIFT_CLIENT_BEHAVIOR_STATES was changed; the message says what to type. `score`, `publish` can
 always be cleared. To serve the day without training, trigger it with `model_version`; to go back
 one version, with `decision: rollback`.
 """

@@ -1,6 +1,7 @@
 """From events to sequences, silences, labels and features: small cases by hand, no look ahead."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 
 import behavior_worlds
 import numpy as np
@@ -8,7 +9,25 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.client_behavior import blend, features, labels, reading, silence, states, waiting
+from jobs.calibration import NothingToLearnFrom
+from jobs.client_behavior import (
+    blend,
+    comparing,
+    features,
+    labels,
+    lstm,
+    lstm_training,
+    model,
+    reading,
+    silence,
+    states,
+    tabular,
+    training,
+    transitions,
+    waiting,
+)
+from jobs.client_behavior.model import NEXT, OF_HEADS, Standing
+from jobs.client_behavior.reading import microseconds
 from jobs.client_behavior.sequences import (
     DAY_US,
     MOST_EVENTS,
@@ -16,8 +35,11 @@ from jobs.client_behavior.sequences import (
     build,
     joined,
     sessions,
+    settled,
     with_churn,
 )
+from jobs.client_scores.slices import percent
+from jobs.extract.expectations import CLIENT_EVENTS
 from jobs.settings import BadSetting
 
 STATES = ("view", "cart", "purchase", "churn")
@@ -101,6 +123,71 @@ def test_what_both_have_counts_once():
     assert told(found) == [(1, 1, VIEW), (1, 2, CART), (2, 1, CART)]
 
 
+def test_however_much_clients_do_later_what_they_did_before_stays():
+    day = date(2026, 3, 1)
+    first = microseconds(day) / DAY_US
+    known = events(*[(1, first - 100 + n / 20, VIEW) for n in range(1_900)])
+    later = events(*[(1, first + 1 + n / 100, CART) for n in range(MOST_EVENTS)])
+    asked = comparing.Asked(known, later, day, day + timedelta(days=30), 30, pd.DataFrame())
+
+    whole = asked.whole()
+
+    # What is read of the first later event must not tell how many there are.
+    assert features.of_events(whole, asked.wanted(whole))["events"].iloc[0] == 1_900
+    assert asked.outcomes(whole).client.tolist() == [0]
+
+
+def test_the_gate_asks_of_what_came_from_its_cutoff_on():
+    day = date(2026, 3, 1)
+    first = microseconds(day) / DAY_US
+    known = events(
+        (1, first - 40, VIEW), (2, first - 5, VIEW), (2, first - 1, CART),
+        (4, first - 181, VIEW), (5, first - 180, VIEW),
+    )  # fmt: skip
+    later = events((2, first, PURCHASE), (2, first + 5, VIEW), (3, first + 29, VIEW))
+    asked = comparing.Asked(known, later, day, day + timedelta(days=30), 30, pd.DataFrame())
+
+    whole = asked.whole()
+
+    foretold = whole.where(asked.wanted(whole))
+    assert told(foretold) == told(later)
+    assert told(asked.before())[1] == (1, first - 10, CHURN)
+    # Looked at are 180 days; whether they leave is not asked of those who were gone already.
+    assert whole.clients.tolist() == [1, 2, 3, 5]
+    assert asked.outcomes(whole).purchase.tolist() == [0, 1, 0]
+    np.testing.assert_array_equal(asked.outcomes(whole).churn, [np.nan, 0, np.nan])
+
+
+def test_what_followed_the_last_days_waits_until_it_is_known_who_is_silent():
+    found = events(
+        (1, 0, VIEW), (1, 9, CART), (1, 11, VIEW), (1, 12, CART),
+        (2, 10, VIEW), (2, 19, CART),
+        (3, 18, VIEW),
+    )  # fmt: skip
+
+    kept = settled(with_churn(found, 10 * DAY_US, 20 * DAY_US), 10 * DAY_US, 20 * DAY_US)
+
+    # Of who acted on day 10 it is known now; what came after day 11 may be followed by silence.
+    assert told(kept) == [
+        (1, 0, VIEW), (1, 9, CART), (1, 11, VIEW), (2, 10, VIEW), (2, 19, CART), (3, 18, VIEW),
+    ]  # fmt: skip
+
+
+def test_the_matrix_of_a_window_that_ends_is_the_planted_one():
+    until = behavior_worlds.BEGIN_US + 80 * DAY_US
+    silence_us, churn = behavior_worlds.SILENCE_US, len(behavior_worlds.STATES) - 1
+    chances = []
+    for seed in range(10):
+        drawn = behavior_worlds.draw(seed, clients=400, events=250)
+        lived = drawn.where(drawn.state < churn).between(0, until)
+        whole = with_churn(lived, silence_us, until)
+        table = transitions.of_day(whole, silence_us, until).to_pandas()
+        leaves = table[(table["segment"] == "all") & (table["to_state"] == "churn")]
+        chances.append(leaves[leaves["from_state"] != "churn"]["probability"].mean())
+
+    assert np.mean(chances) == pytest.approx(behavior_worlds.CHURN_CHANCE, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("until", "expected"),
     [
@@ -182,14 +269,31 @@ def test_no_rows_are_no_sequences():
         ("return", "has 'return'; expected step=state pairs"),
         ("=churn", "expected step=state pairs"),
         ("purchase=", "no step leads to purchase"),
-        (", ".join(f"s{n}=t{n}" for n in range(20)), "states, at most 15"),
+        ("close=shut, complain=cry", "13 states, at most 12"),
+        ("retrun=churn", "no source has the step 'retrun', only view, favorite"),
+        ("return=churn;cancel=churn", "expected a state of small letters.* commas"),
+        ("return=Churn", "has 'return=Churn'; expected a state of small letters"),
+        ("view==view", "expected a state of small letters"),
     ],
 )
 def test_a_map_that_makes_no_sense_is_told(monkeypatch, written, complaint):
     monkeypatch.setenv(states.SETTING, written)
+    monkeypatch.setattr(states, "MOST_STATES", 12)
 
     with pytest.raises(BadSetting, match=complaint):
         states.state_of()
+
+
+def test_saying_what_is_so_anyway_changes_nothing(monkeypatch):
+    usual = states.names(states.state_of())
+    monkeypatch.setenv(states.SETTING, "view=view, purchase=purchase")
+
+    assert states.names(states.state_of()) == usual
+
+
+def test_every_step_that_the_shop_can_tell_of_can_be_mapped():
+    assert set(CLIENT_EVENTS) <= set(states.STEPS)
+    assert len(states.STEPS) < states.MOST_STATES
 
 
 # Silence, labels ----------------------------------------------------------------------------------
@@ -211,6 +315,12 @@ def test_silences_are_counted_where_they_could_be_watched_to_their_end():
     assert table.loc[14, ["silent", "back"]].tolist() == [4, 1]
     assert table.loc[45, ["silent", "back"]].tolist() == [2, 0]
     assert table.loc[60, "silent"] == 0
+
+
+def test_who_comes_back_at_the_end_of_as_many_days_again_has_not_come_back():
+    table = silence.came_back(events((1, 0, VIEW), (1, 14, VIEW), (2, 0, VIEW)), 14 * DAY_US)
+
+    assert table.set_index("days").loc[7, ["silent", "back"]].tolist() == [2, 0]
 
 
 def test_the_shortest_silence_after_which_few_come_back_is_chosen():
@@ -241,6 +351,26 @@ def test_labels_see_the_window_after_the_moment_and_nothing_else():
     assert at.purchase.tolist() == [1, 0, 0, 1]
     # 1 is silent from day 10 to 30, 2 from 9 to 29, 3 from 8 to 28; 5 is gone since day 5.
     np.testing.assert_array_equal(at.churn, [1, 1, 1, np.nan])
+
+
+def test_what_was_published_stands_beside_what_came():
+    day = date(2026, 3, 1)
+    first = microseconds(day) / DAY_US
+    published = pd.DataFrame(
+        {"client_id": [1, 2, 3, 4], "score": [0.4, 0.3, 0.2, 0.1], "score_churn": [0.5] * 4}
+    )
+    found = events(
+        (1, first - 3, VIEW), (1, first + 29.9, PURCHASE),
+        (2, first - 29, VIEW), (2, first + 30, PURCHASE),
+        (3, first - 30.5, VIEW),
+    )  # fmt: skip
+
+    both = labels.beside(published, found, day, 30)
+
+    # 3 was gone by what is known now; the steps of 4 were all taken back.
+    assert both["label"].tolist() == [1, 0, 0, 0]
+    np.testing.assert_array_equal(both["label_churn"], [1, 1, np.nan, np.nan])
+    assert both["score"].tolist() == [0.4, 0.3, 0.2, 0.1]
 
 
 # Features -----------------------------------------------------------------------------------------
@@ -283,6 +413,24 @@ def test_features_of_a_client_count_the_days_before_the_moment():
     assert rows["days_active_30d"].tolist() == [2, 0]
 
 
+def test_the_first_day_that_is_counted_counts_whole_and_a_churn_is_nothing_done():
+    moment = 100 * DAY_US
+    found = with_churn(
+        events((1, 70, CART), (1, 93, VIEW), (2, 60, VIEW), (2, 65, CART)), 30 * DAY_US, moment
+    )
+
+    rows = features.of_clients(found, moment)
+
+    assert rows["count_view_7d"].tolist() == [1, 0]
+    assert rows["count_cart_30d"].tolist() == [1, 0]
+    assert rows["days_known"].tolist() == [30, 40]
+    # Client 2 is gone from day 95 on, which is no visit.
+    assert rows["count_churn_7d"].tolist() == [0, 1]
+    assert rows["days_since_event"].tolist() == [7, 35]
+    assert rows["sessions_30d"].tolist() == [2, 0]
+    assert rows["days_active_30d"].tolist() == [2, 0]
+
+
 def test_nothing_that_comes_later_changes_a_feature():
     found = behavior_worlds.draw(2, clients=200, events=15, order=2)
     moment = int(np.quantile(found.at, 0.5))
@@ -313,11 +461,23 @@ def test_who_waits_long_is_rather_gone():
 
 def test_of_a_client_who_is_gone_no_silence_says_more():
     waits = waiting.learn(behavior_worlds.draw(3, clients=500, events=20))
-    chances = np.array([[0.1, 0.2, 0.3, 0.4, 0.0]])
+    chances = np.array([[0.1, 0.2, 0.3, 0.3, 0.1]] * 2)
 
-    after = waiting.after_silence(waits, chances, np.array([90 * DAY_US]), np.array([True]))
+    after = waiting.after_silence(
+        waits, chances, np.array([5 * DAY_US] * 2), np.array([True, False])
+    )
 
-    assert np.allclose(after, chances)
+    assert np.allclose(after[0], chances[0])
+    assert after[1, -1] > 0.2
+
+
+def test_the_way_back_from_a_churn_is_no_wait():
+    lived = events((1, 0, VIEW), (1, 1, CART), (2, 0, VIEW), (2, 2, VIEW))
+    back = events((1, 0, VIEW), (1, 1, CART), (1, 41, VIEW), (2, 0, VIEW), (2, 2, VIEW))
+
+    waits = waiting.learn(with_churn(back, 30 * DAY_US, 41 * DAY_US))
+
+    np.testing.assert_array_equal(waits.longer, waiting.learn(lived).longer)
 
 
 def test_chances_after_a_silence_are_those_that_come_true():
@@ -360,3 +520,81 @@ def test_a_model_that_adds_nothing_is_left_out_of_the_blend():
     truth = {"good": np.full(500, 0.6), "bad": np.full(500, 0.3)}
 
     assert blend.weights(truth) == {"good": 1.0}
+
+
+# Training -----------------------------------------------------------------------------------------
+
+
+def test_of_a_large_shop_every_day_and_every_client_is_learned_from():
+    at = np.arange(1_000, dtype=np.int64) * DAY_US // 10
+    kept = np.arange(1_000) % 4 > 0
+
+    chosen = training._newest(kept, at, 60 * DAY_US, 100)
+
+    assert chosen.sum() == 100
+    assert not chosen[~kept].any()
+    assert np.unique(at[chosen] // DAY_US).tolist() == list(range(60, 100))
+    few = training._newest(kept, at, 95 * DAY_US, 100)
+    assert np.flatnonzero(few).tolist() == np.flatnonzero(kept)[-100:].tolist()
+    assert training._spread(np.arange(10, 20), 4).tolist() == [10, 13, 16, 19]
+    assert training._spread(np.arange(3), 4).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("held", "who"), [(True, "to learn from"), (False, "held out")])
+def test_buyers_on_one_side_alone_are_nothing_to_learn_from(held, who):
+    end = date(2026, 3, 1)
+    day = microseconds(end) / DAY_US
+    clients = np.arange(200)
+    buyers = clients[(percent(clients) < training.HELD_PERCENT) == held][:5]
+    found = events(
+        *[(client, day - 100 + step, VIEW) for client in clients for step in range(0, 60, 5)],
+        *[(client, day - 20, VIEW) for client in clients[::3]],
+        *[(client, day - 10, PURCHASE) for client in buyers],
+    )
+    past = training.Past(with_churn(found, 30 * DAY_US, microseconds(end)), end, 30)
+
+    with pytest.raises(NothingToLearnFrom, match=f"purchase has a single value .* {who}"):
+        training.fit_all(past)
+
+
+def turned(past: training.Past, clients: np.ndarray) -> training.Past:
+    """Return the past with views and carts of some clients exchanged, purchases before others."""
+    found, those = past.found, clients[past.found.client()]
+    state = np.where(those & (found.state < 2), 1 - found.state, found.state).astype(np.int8)
+    return replace(past, found=replace(found, state=state))
+
+
+def test_held_out_clients_choose_and_nobody_else_and_are_not_learned_from(monkeypatch):
+    def drawn(found: Sequences, *_: object) -> lstm.Lstm:
+        random = np.random.default_rng(1)
+        return lstm.Lstm(found.states, lstm_training._drawn(random, len(found.states)))
+
+    monkeypatch.setattr(lstm_training, "fit", drawn)
+    monkeypatch.setitem(tabular.TREES, "iterations", 10)
+    end = date(2024, 2, 10)
+    whole = behavior_worlds.draw(5, clients=400, events=60, order=2)
+    past = training.Past(whole.between(0, microseconds(end)), end, 30)
+    held = percent(past.found.clients) < training.HELD_PERCENT
+    of_held, of_others = turned(past, held), turned(past, ~held)
+
+    trained, again = training.fit_all(past), training.fit_all(of_held)
+
+    one, two = trained.fitted["model"], again.fitted["model"]
+    assert all(map(np.array_equal, one.chain.counts, two.chain.counts))
+    assert (one.rates, one.before) == (two.rates, two.before)
+    moment = past.moments()[0]
+    standing = [Standing(each, past.found.between(0, moment), moment) for each in (one, two)]
+    for head in labels.HEADS:
+        told = [model.head_chances(each, head, OF_HEADS) for each in standing]
+        assert all((told[0][name] == told[1][name]).all() for name in OF_HEADS), head
+    told = [dict(model.next_chances(each, past.found, None, NEXT)) for each in (one, two)]
+    assert all((told[0][name] == told[1][name]).all() for name in NEXT)
+    assert not trained.selection["held_log_loss"].equals(again.selection["held_log_loss"])
+    known = labels.marks(of_others.found, past.moments())
+    compared = training._compared(one, of_others, known, held)
+    pd.testing.assert_frame_equal(compared.selection, trained.selection)
+    assert (compared.blends, compared.maps) == (trained.blends, trained.maps)
+    for task, share in one.serves.items():
+        rows = trained.selection[trained.selection["task"] == task].set_index("candidate")
+        best = rows["held_log_loss"].idxmin()
+        assert share == (trained.blends[task] if best == "blend" else {best: 1.0})

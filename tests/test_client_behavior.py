@@ -17,12 +17,15 @@ from jobs.client_behavior import job, model, pictures, states, tabular, training
 from jobs.client_behavior.model import NEXT, OF_HEADS, TASKS, StatesChanged
 from jobs.client_behavior.reading import microseconds
 from jobs.client_behavior.sequences import DAY_US
-from jobs.publish import NothingToPublish
+from jobs.publish import NothingToPublish, StagedRowsLost
+from jobs.settings import BadSetting
 
 NIGHT = date(2026, 3, 1)
 DAY = timedelta(days=1)
 CLIENTS = 900
 VERSION = "client_behavior-2026-03-01-1"
+NEXT_VERSION = "client_behavior-2026-03-02-1"
+BUSY = 77_000_009
 # Every client's steps begin on one of so many days; the last of them act after the night.
 FIRST_DAY, SPREAD_DAYS = NIGHT - 280 * DAY, 300
 INSERT = """
@@ -319,6 +322,58 @@ def test_what_comes_later_or_is_known_later_changes_nothing(shop):
 
 
 @pytest.mark.usefixtures("plain")
+def test_nothing_that_is_asked_about_was_learned_or_chosen_by(shop):
+    job.train(shop, NIGHT)
+    with shop.begin() as connection:
+        connection.execute(
+            text("update feature.step_day set steps = array_replace(steps, 'cart', 'view')"
+                 " where event_day >= :cutoff"),
+            {"cutoff": NIGHT - 30 * DAY},
+        )  # fmt: skip
+
+    other = job._train(shop, NIGHT, job.read_asked(shop, NIGHT))
+
+    one, two = (model.load(champion.load_model(shop, each)) for each in (VERSION, other))
+    assert all(map(np.array_equal, one.chain.counts, two.chain.counts))
+    assert np.array_equal(one.waits.longer, two.waits.longer)
+    assert one.lstm is not None
+    assert two.lstm is not None
+    assert all(
+        (one.lstm.weights[name] == two.lstm.weights[name]).all() for name in one.lstm.weights
+    )
+    for of in ("silence_days", "serves", "maps", "rates", "before"):
+        assert getattr(one, of) == getattr(two, of), of
+    assert one.table is not None
+    assert two.table is not None
+    assert one.table["held_log_loss"].equals(two.table["held_log_loss"])
+    assert not one.table["log_loss"].equals(two.table["log_loss"])
+
+
+def test_what_was_known_late_is_no_part_of_what_is_learned_from(warehouse):
+    cutoff = NIGHT - 30 * DAY
+    for client, day, known_from in (
+        (1, cutoff - DAY, cutoff),
+        (2, cutoff - DAY, cutoff + DAY),  # late: neither learned from nor asked about
+        (3, cutoff, cutoff + DAY),
+        (4, NIGHT - DAY, NIGHT),
+        (5, NIGHT - DAY, NIGHT + DAY),
+        (6, NIGHT, NIGHT),
+        (7, cutoff - 240 * DAY, cutoff),
+        (8, cutoff - 241 * DAY, cutoff),
+    ):
+        happens(warehouse, client, "view", f"{day} 00:00+00", known_from)
+
+    asked = job.read_asked(warehouse, NIGHT)
+
+    assert (asked.cutoff, asked.as_of) == (cutoff, NIGHT)
+    assert asked.known.clients.tolist() == [1, 7]
+    assert asked.later.clients.tolist() == [3, 4]
+    window = job.read_window(warehouse, NIGHT, silence_days=7)
+    assert window.clients.tolist() == [1, 2, 3, 4]
+    assert [window.states[code] for code in window.ends()] == ["churn"] * 3 + ["view"]
+
+
+@pytest.mark.usefixtures("plain")
 def test_an_event_of_the_day_before_counts(shop):
     job.run(shop, NIGHT)
     happens(shop, 77_000_001, "cart", "2026-02-28 23:59:59+00", NIGHT)
@@ -345,6 +400,37 @@ def test_nobody_seen_is_nothing_to_learn_from(warehouse):
 
 
 @pytest.mark.usefixtures("plain")
+def test_where_nobody_buys_any_more_the_night_goes_on_without_the_figures_of_it(shop):
+    with shop.begin() as connection:
+        connection.execute(
+            text("update feature.step_day set steps = array_replace(steps, 'purchase', 'cart')"
+                 " where event_day >= :cutoff"),
+            {"cutoff": NIGHT - 30 * DAY},
+        )  # fmt: skip
+
+    job.run(shop, NIGHT)
+
+    told = read(shop, "select count(*), count(log_loss), count(roc_auc), count(brier)"
+                      " from bi.client_behavior_candidates where task = 'purchase'")  # fmt: skip
+    assert told == [(7, 7, 0, 0)]
+    assert read(shop, "select count(*) > 300 from bi.client_behavior") == [(True,)]
+
+
+def test_nothing_that_came_later_is_nothing_to_compare_by(shop):
+    with shop.begin() as connection:
+        connection.execute(
+            text("delete from feature.step_day where event_day >= :cutoff"),
+            {"cutoff": NIGHT - 30 * DAY},
+        )
+
+    with pytest.raises(
+        champion.GateRowsUnfit,
+        match="2026-03-01: no step of a client from 2026-01-30 to before 2026-03-01",
+    ):
+        job.run(shop, NIGHT)
+
+
+@pytest.mark.usefixtures("plain")
 def test_a_night_that_dies_while_training_is_done_again_as_if_it_had_not(shop, monkeypatch):
     register = champion.register
 
@@ -361,7 +447,7 @@ def test_a_night_that_dies_while_training_is_done_again_as_if_it_had_not(shop, m
 
     once = checksums(shop)
     assert [(table, day) for table, day, _ in once] == [
-        ("result.behavior_transition", NIGHT), ("result.client_behavior", NIGHT),
+        ("result.client_behavior", NIGHT), ("result.behavior_transition", NIGHT),
     ]  # fmt: skip
 
 
@@ -375,10 +461,39 @@ def test_other_states_than_the_models_are_told(shop, monkeypatch):
     ):
         job.score(shop, NIGHT, VERSION, 0, 1)
 
-    # The champion can't be asked any more: whatever beats the floor takes its place.
+    with pytest.raises(StatesChanged, match="retrain the day, or set the states back"):
+        job.train(shop, NIGHT)
+
+    # Before the next decision is due, training anew is no way out: the message has one.
+    way_out = f"python -m jobs promote client_behavior {NEXT_VERSION} --from 2026-03-02 --reason"
+    with pytest.raises(StatesChanged, match=f"{VERSION} serves 2026-03-02 .*wait: .*{way_out}"):
+        job.train(shop, NIGHT + DAY)
+    assert job.train(shop, NIGHT + DAY, model_version=NEXT_VERSION) == NEXT_VERSION
+    champion.promote(shop, job.JOB, NEXT_VERSION, NIGHT + DAY, "on-call", "other states")
+    assert job.train(shop, NIGHT + DAY) == NEXT_VERSION
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_champion_of_other_states_gives_way_to_what_beats_the_floor(shop, monkeypatch):
+    job.run(shop, NIGHT)
+    monkeypatch.setenv(states.SETTING, "click=")
+    monkeypatch.setenv(job.WARM_START, "1")
+
     job.run(shop, NIGHT + 8 * DAY)
+
     live = read(shop, "select model_version from bi.client_behavior limit 1")
     assert live == [("client_behavior-2026-03-09-1",)]
+    # Its network had none of these states to go on from.
+    kept = read(shop, "select params ->> 'warm_start' from ops.model_version"
+                      " where model_version = 'client_behavior-2026-03-09-1'")  # fmt: skip
+    assert kept == [("false",)]
+
+
+def test_going_on_from_a_network_is_asked_for_or_not(warehouse, monkeypatch):
+    monkeypatch.setenv(job.WARM_START, "on")
+
+    with pytest.raises(BadSetting, match=r"WARM_START is 'on'; expected one of 1, true, yes, 0"):
+        job._begin(warehouse, NIGHT)
 
 
 @pytest.mark.usefixtures("plain")
@@ -407,8 +522,24 @@ def test_the_network_goes_on_from_the_day_before_where_that_is_asked(shop, monke
 
 
 @pytest.mark.usefixtures("plain")
-def test_what_was_published_is_compared_with_what_came(shop):
+def test_what_was_published_is_compared_with_what_came(shop, monkeypatch):
+    happens(shop, BUSY, "view", "2026-01-20 12:00+00", NIGHT - 39 * DAY)
+    happens(shop, BUSY, "purchase", "2026-02-01 12:00+00", NIGHT - 27 * DAY)
+    with shop.begin() as connection:
+        # Somebody who did so much afterwards that the purchase is not among the newest steps.
+        connection.execute(
+            text(
+                "insert into feature.step_day (client_id, event_day, source, known_from, steps,"
+                " times) select :client, '2026-02-03', 'client_event', '2026-02-04',"
+                " array_agg(cast('view' as text)),"
+                " array_agg(timestamptz '2026-02-03' + n * interval '1 second')"
+                " from generate_series(1, 2500) as n"
+            ),
+            {"client": BUSY},
+        )
     job.run(shop, NIGHT - 30 * DAY)
+    # What counts as a step now is not what counted then.
+    monkeypatch.setenv(states.SETTING, "view=, cart=")
 
     assert job.mature(shop, NIGHT) == 1
 
@@ -445,6 +576,61 @@ def test_what_was_published_is_compared_with_what_came(shop):
     )[0][0]  # fmt: skip
     assert observed["churn_observed_rate"] == pytest.approx(float(left))
     assert observed["churn_roc_auc"] > 0.6
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_published_day_that_is_gone_is_told(shop):
+    job.run(shop, NIGHT - 30 * DAY)
+    with shop.begin() as connection:
+        connection.execute(text("delete from result.client_behavior"))
+
+    with pytest.raises(champion.NothingToCompare, match="2026-01-30: 0 rows to compare"):
+        job.mature(shop, NIGHT)
+
+
+@pytest.mark.usefixtures("plain")
+def test_no_day_is_left_half_of_one_version_and_half_of_another(shop):
+    job.run(shop, NIGHT)
+    other = job._train(shop, NIGHT, job.read_asked(shop, NIGHT))
+
+    with pytest.raises(StagedRowsLost, match="Score the day first"):
+        job.publish(shop, NIGHT, other, 1)
+    job.score(shop, NIGHT, VERSION, 0, 1)
+    with pytest.raises(StagedRowsLost, match=f"was scored by {VERSION} meanwhile"):
+        job.publish(shop, NIGHT, other, 1)
+    moved = job._stage_transitions(shop, NIGHT, other)
+    with pytest.raises(StagedRowsLost, match=f"was scored by {other} meanwhile"):
+        job.publish_day(
+            shop, job.TRANSITIONS, NIGHT, [moved], f"{job.JOB}/publish_transitions.sql", VERSION
+        )
+
+    for table in ("client_behavior", "behavior_transition"):
+        made_by = read(shop, f"select distinct model_version from bi.{table}")
+        assert made_by == [(VERSION,)]
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_night_that_dies_between_its_two_tables_publishes_the_other_when_tried_again(
+    shop, monkeypatch
+):
+    version = job.train(shop, NIGHT)
+    job.score(shop, NIGHT, version, 0, 1)
+    publish_day = job.publish_day
+
+    def dies(engine, table, *told, **more):
+        if table == job.TRANSITIONS:
+            raise KeyboardInterrupt
+        return publish_day(engine, table, *told, **more)
+
+    monkeypatch.setattr(job, "publish_day", dies)
+    with pytest.raises(KeyboardInterrupt):
+        job.publish(shop, NIGHT, version, 1)
+    monkeypatch.setattr(job, "publish_day", publish_day)
+
+    count = job.publish(shop, NIGHT, version, 1)
+
+    assert read(shop, "select count(*) from bi.client_behavior") == [(count,)]
+    assert read(shop, "select distinct model_version from bi.behavior_transition") == [(version,)]
 
 
 @pytest.mark.usefixtures("plain")
@@ -494,6 +680,7 @@ def test_a_chance_that_is_none_is_not_published(shop, monkeypatch):
         job.publish(shop, NIGHT, version, 1)
 
     assert read(shop, "select count(*) from bi.client_behavior") == [(0,)]
+    assert read(shop, "select count(*) from bi.behavior_transition") == [(0,)]
 
 
 @pytest.mark.usefixtures("plain")

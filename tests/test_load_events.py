@@ -35,11 +35,11 @@ def test_a_log_without_a_header_is_known_by_its_fields(tmp_path):
     )
 
     assert rows(tmp_path) == [
-        '1,2017-11-24 17:21:10Z,"view",2268318',
-        '1,2017-11-24 22:15:33Z,"purchase",9',
-        '7,2017-11-24 22:15:34Z,"favorite",9',
-        '7,2017-11-24 22:15:35Z,"cart",9',
-        '7,2017-11-24 22:15:36Z,"stare",9',
+        '1,"2017-11-24 17:21:10","view",2268318',
+        '1,"2017-11-24 22:15:33","purchase",9',
+        '7,"2017-11-24 22:15:34","favorite",9',
+        '7,"2017-11-24 22:15:35","cart",9',
+        '7,"2017-11-24 22:15:36","stare",9',
     ]
 
 
@@ -53,8 +53,8 @@ def test_logs_with_a_header_are_known_by_its_names_and_are_one(tmp_path):
     )
 
     assert rows(tmp_path) == [
-        '554748717,"2019-11-01 00:00:00 UTC","remove_from_cart",3900821',
-        '541312140,"2019-10-01 00:00:00 UTC","view",44600062',
+        '554748717,"2019-11-01 00:00:00.000000","remove_from_cart",3900821',
+        '541312140,"2019-10-01 00:00:00.000000","view",44600062',
     ]
 
 
@@ -64,6 +64,9 @@ def test_logs_with_a_header_are_known_by_its_names_and_are_one(tmp_path):
         ("1,2,3,pv,1511544070\n1,2,3,pv\n", "Row #2.*Expected 5 columns, got 4"),
         ("1,2,3,pv,1511544070\none,2,3,pv,1511544070\n", "Row #2.*int64.*'one'"),
         ("event_time,event_type,product_id,user_id\nx,view,1,2\nx,view,shoe,2\n", "'shoe'"),
+        ("1,2,3,pv,1511544070\n1,2,3,pv,1511544070000\n", "unix time 1511544070000 is no second"),
+        ("1,2,3,pv,1511544070\n1,2,3,pv,-5\n", "unix time -5 is no second from 1970"),
+        ("event_time,event_type,product_id,user_id\n1 25:61:00 UTC,view,1,2\n", "25:61:00Z"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(tmp_path, written, complaint):
@@ -71,6 +74,27 @@ def test_a_row_that_does_not_fit_is_named(tmp_path, written, complaint):
 
     with pytest.raises(NotLoadable, match=f"(?s)log.csv.*{complaint}.*nothing was loaded"):
         rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1,2,3,pv,1511544070\n",
+        "event_time,event_type,product_id,user_id\n2017-11-24 17:21:10 UTC,view,2,1\n",
+        "event_time,event_type,product_id,user_id\n2017-11-24T20:21:10+03:00,view,2,1\n",
+        "event_time,event_type,product_id,user_id\n2017-11-25 02:21:10,view,2,1\n",
+    ],
+)
+def test_a_moment_stays_that_moment_whatever_zone_the_shop_is_in(
+    tmp_path, warehouse, app, as_role, monkeypatch, written
+):
+    monkeypatch.setenv("SOURCE_TZ", "Asia/Tokyo")
+    (tmp_path / "log.csv").write_text(written)
+
+    load(as_role("simulator"), app, warehouse, tmp_path)
+
+    told = read(warehouse, "select event_time, event_day from raw.client_event")
+    assert told == [(datetime(2017, 11, 24, 17, 21, 10, tzinfo=UTC), date(2017, 11, 24))]
 
 
 @pytest.mark.parametrize("written", ["a,b\n1,2\n", "1,2,3,4,5\n", "x,2,3,pv,1511544070\n"])

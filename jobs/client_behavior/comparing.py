@@ -118,9 +118,9 @@ def table(trained: Trained, asked: Asked) -> pd.DataFrame:
     wanted = asked.wanted(whole)
     who = whole.clients[whole.client()[wanted]]
     chances = model.next_chances(fitted, whole, wanted, NEXT)
-    truth = {name: of_what_came(each, whole.state[wanted]) for name, each in chances.items()}
+    truth = {name: of_what_came(each, whole.state[wanted]) for name, each in chances}
     truth[BLEND] = blend.mixed(truth, trained.blends["next"])
-    rows = [_row("next", name, each, who, {}) for name, each in truth.items()]
+    rows = _rows("next", truth, who, {})
     before = whole.between(0, microseconds(asked.cutoff))
     standing = Standing(fitted, before, microseconds(asked.cutoff))
     outcomes = asked.outcomes(whole)
@@ -129,22 +129,16 @@ def table(trained: Trained, asked: Asked) -> pd.DataFrame:
         seen = ~np.isnan(label)
         told = model.head_chances(standing, head, OF_HEADS)
         told[BLEND] = blend.mixed(told, trained.blends[head])
+        truth, figures = {}, {}
         for name, each in told.items():
             z = logistic_map.log_odds(each[seen])
             chance = logistic_map.probability(logistic_map.apply(trained.maps[head, name], z))
-            figures = evaluation.metrics(label[seen], chance)
-            rows.append(
-                _row(
-                    head,
-                    name,
-                    of_what_came(chance, label[seen]),
-                    before.clients[seen],
-                    {metric: figures[metric] for metric in HEAD_METRICS},
-                )
-            )
-    found = pd.DataFrame(rows)
-    for metric in HEAD_METRICS:
-        found[metric] = found.get(metric, np.nan)
+            truth[name] = of_what_came(chance, label[seen])
+            # Where nobody bought or everybody left, no metric but the loss is defined.
+            both = 0 < label[seen].sum() < seen.sum()
+            figures[name] = evaluation.metrics(label[seen], chance) if both else {}
+        rows += _rows(head, truth, before.clients[seen], figures)
+    found = pd.DataFrame(rows).astype(dict.fromkeys(HEAD_METRICS, float))
     shares = pd.Series(
         {
             (task, name): weight
@@ -159,21 +153,32 @@ def table(trained: Trained, asked: Asked) -> pd.DataFrame:
     return found.merge(trained.selection, on=["task", "candidate"], how="left")
 
 
-def _row(
-    task: str, name: str, of_truth: Numbers, who: NDArray[np.int64], more: Mapping[str, float]
-) -> dict[str, object]:
-    loss = -np.log(np.maximum(of_truth, LEAST_CHANCE))
-    means = mean_samples(pd.DataFrame({"who": who, "loss": loss}), ["loss"], "who")["loss"]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {
-        "task": task,
-        "candidate": name,
-        "log_loss": float(loss.mean()),
-        "log_loss_low": float(low),
-        "log_loss_high": float(high),
-        **more,
-        "rows": len(loss),
-    }
+def _rows(
+    task: str,
+    of_truth: Mapping[str, Numbers],
+    who: NDArray[np.int64],
+    figures: Mapping[str, Mapping[str, float]],
+) -> list[dict[str, object]]:
+    """Return a row for each candidate; the intervals of all are of the same resamples."""
+    losses = pd.DataFrame(
+        {name: -np.log(np.maximum(each, LEAST_CHANCE)) for name, each in of_truth.items()}
+    )
+    means = mean_samples(losses.assign(who=who), list(of_truth), "who")
+    rows: list[dict[str, object]] = []
+    for name, loss in losses.items():
+        low, high = np.quantile(means[str(name)], [0.025, 0.975])
+        rows.append(
+            {
+                "task": task,
+                "candidate": name,
+                "log_loss": float(loss.mean()),
+                "log_loss_low": float(low),
+                "log_loss_high": float(high),
+                **{metric: figures.get(str(name), {}).get(metric) for metric in HEAD_METRICS},
+                "rows": len(loss),
+            }
+        )
+    return rows
 
 
 def _floor(fitted: Mapping[str, Fitted], states: tuple[str, ...]) -> Fitted:

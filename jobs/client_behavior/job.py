@@ -1,5 +1,6 @@
 """Client behavior: train, gate, score everybody, publish states and transitions, look back."""
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,15 +20,16 @@ from jobs.client_behavior import (
     reading,
     scores,
     silence,
+    states,
     training,
     transitions,
 )
 from jobs.client_behavior.comparing import Asked
 from jobs.client_behavior.labels import HORIZON, HORIZON_DAYS
 from jobs.client_behavior.lstm import Lstm
-from jobs.client_behavior.model import Fitted
+from jobs.client_behavior.model import Fitted, StatesChanged
 from jobs.client_behavior.reading import WINDOW, microseconds
-from jobs.client_behavior.sequences import DAY_US, Sequences, with_churn
+from jobs.client_behavior.sequences import DAY_US, Sequences, joined, with_churn
 from jobs.client_behavior.training import MOMENT_STEPS, Past
 from jobs.publish import already_published, stage
 from jobs.publish import publish as publish_day
@@ -47,9 +49,13 @@ GATE = Gate(
     floor="markov_0",
     per_row=True,
     higher_is_better=False,
+    least_units=training.LEAST_CLIENTS,
 )
 # Asked for, the network goes on from the weights of the newest training before.
 WARM_START = "NIGHTSHIFT_CLIENT_BEHAVIOR_WARM_START"
+YES, NO = ("1", "true", "yes"), ("0", "false", "no")
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -85,7 +91,9 @@ def train(
         UnknownVersion, VersionNotAllowed: if the named version does not exist, or knows what
             happened after ``as_of``.
         NothingToLearnFrom: if there is nothing to learn from.
-        StatesChanged: if the version that is live knows other states than a setting asks for.
+        GateRowsUnfit: if there is nothing to compare by.
+        StatesChanged: if the day's version, or the one that is to serve it, knows other states than
+            a setting asks for.
     """
     with only_run(engine, f"train {JOB}", as_of):
         if model_version:
@@ -94,6 +102,7 @@ def train(
         with engine.connect() as connection:
             trained = champion.trained_version(connection, JOB, as_of)
         asked = read_asked(engine, as_of)
+        _require_later(asked)
         if trained is None or retrain:
             trained = _train(engine, as_of, asked)
         return _decide(engine, as_of, trained, asked, retrain)
@@ -124,15 +133,26 @@ def publish(engine: Engine, as_of: date, model_version: str, shards: int) -> int
 
     with engine.connect() as connection:
         run_id = champion.described(connection, model_version)["mlflow_run_id"]
-    _publish_transitions(engine, as_of, model_version, run_id)
+    moved = _stage_transitions(engine, as_of, model_version)
     staged = [f"{JOB}_{as_of:%Y%m%d}_{_part(shard, shards)}" for shard in range(shards)]
-    if done := already_published(engine, TABLE, as_of, staged, model_version):
-        return done.rows
-    for name in staged:
-        validate(engine, "staging", name, expectations.CLIENTS, TABLE, as_of, ("client_id",))
-    return publish_day(
-        engine, TABLE, as_of, staged, f"{JOB}/publish.sql", model_version, mlflow_run_id=run_id
-    ).rows
+    done = already_published(engine, TABLE, as_of, staged, model_version)
+    if done is None:
+        for name in staged:
+            validate(engine, "staging", name, expectations.CLIENTS, TABLE, as_of, ("client_id",))
+        done = publish_day(
+            engine, TABLE, as_of, staged, f"{JOB}/publish.sql", model_version, mlflow_run_id=run_id
+        )
+    # After the clients, whatever stopped these: no day is left half of one version.
+    publish_day(
+        engine,
+        TRANSITIONS,
+        as_of,
+        [moved],
+        f"{JOB}/publish_transitions.sql",
+        model_version,
+        mlflow_run_id=run_id,
+    )
+    return done.rows
 
 
 def mature(engine: Engine, as_of: date) -> int:
@@ -144,9 +164,14 @@ def mature(engine: Engine, as_of: date) -> int:
 
     def observed(day: date) -> pd.DataFrame:
         told = read_sql(engine, f"{JOB}/published.sql", published=day)
+        if told.empty:
+            return told
         fitted = model.load(champion.load_model(engine, told["model_version"].iloc[0]))
-        found = reading.steps(engine, day - WINDOW, day + HORIZON, as_of)
-        return labels.beside(told, found, day, fitted.silence_days)
+        those = fitted.state_of
+        before = reading.steps(engine, day - WINDOW, day, as_of, state_of=those)
+        # All of it: a purchase counts, however much was done after it.
+        after = reading.steps(engine, day, day + HORIZON, as_of, state_of=those, most=None)
+        return labels.beside(told, joined(before, after), day, fitted.silence_days)
 
     return len(champion.mature(engine, JOB, TABLE, as_of, HORIZON_DAYS, observed))
 
@@ -194,6 +219,20 @@ def read_asked(engine: Engine, as_of: date, silence_days: int | None = None) -> 
     return Asked(known, later, cutoff, as_of, days, told)
 
 
+def _require_later(asked: Asked) -> None:
+    """Raise where nobody did anything that the gate could ask about.
+
+    Raises:
+        GateRowsUnfit: naming the days and what to look at.
+    """
+    if len(asked.known.state) and not len(asked.later.state):
+        raise champion.GateRowsUnfit(
+            f"{JOB} {asked.as_of}: no step of a client from {asked.cutoff} to before "
+            f"{asked.as_of}; are these days loaded, and does {states.SETTING} leave any step? The "
+            "newest published day goes on serving"
+        )
+
+
 def _train(engine: Engine, as_of: date, asked: Asked) -> str:
     """Fit the candidates for ``as_of``, log and register what serves; return the new version."""
     cutoff = asked.cutoff
@@ -215,7 +254,13 @@ def _train(engine: Engine, as_of: date, asked: Asked) -> str:
         losses = comparing.losses(candidates, asked)
         measured = _measured(losses, comparing.head_losses(candidates, asked), names)
         fitted = {
-            name: training.served(replace(one, table=table if name == "model" else None))
+            name: training.served(
+                replace(
+                    one,
+                    state_of=states.state_of(),
+                    table=table if name == "model" else None,
+                )
+            )
             for name, one in trained.fitted.items()
         }
         drawn = Path(temporary) / "pictures"
@@ -288,6 +333,7 @@ def _decide(engine: Engine, as_of: date, trained: str, asked: Asked, retrained: 
     wanted = list(dict.fromkeys([*compared, *([live] if live else [])]))
     # From the registered files: what is tested is what serves.
     fitted = {each: model.load(champion.load_model(engine, each)) for each in wanted}
+    model.require_states(fitted[trained], asked.known)
     losses, guards = comparing.losses(fitted, asked), comparing.head_losses(fitted, asked)
     if live and live not in compared:
         measured = _measured(losses, guards, {live: "champion"})
@@ -298,6 +344,15 @@ def _decide(engine: Engine, as_of: date, trained: str, asked: Asked, retrained: 
         engine, GATE, as_of, losses, trained, actor, retrained, guards=guards
     )
     champion.sync_alias(engine, JOB)
+    serving = fitted.get(decision.version)
+    if serving and serving.states != asked.known.states:
+        raise StatesChanged(
+            f"{decision.version} serves {as_of} ({decision.decision}: {decision.reason}) and knows "
+            f"the states {', '.join(serving.states)}; the steps lead to "
+            f"{', '.join(asked.known.states)}. Set {states.SETTING} back; or serve them: "
+            f"python -m jobs promote {JOB} {trained} --from {as_of} --reason ..., then run the "
+            f"day again (this day alone: run it with model_version {trained})"
+        )
     return decision.version
 
 
@@ -314,35 +369,48 @@ def _measured(
 
 
 def _begin(engine: Engine, as_of: date) -> Lstm | None:
-    """Return the network to go on from, if that is asked for: the newest of a day before."""
-    if settings.setting(WARM_START, "0") not in ("1", "true", "yes"):
+    """Return the network to go on from, if that is asked for: the newest of a day before.
+
+    One that knows other states than a setting asks for is none to go on from: a new one begins.
+
+    Raises:
+        BadSetting: if it is neither asked for nor not.
+    """
+    asked = settings.setting(WARM_START, "0").strip().lower()
+    if asked not in (*YES, *NO):
+        raise settings.BadSetting(
+            f"{WARM_START} is {asked!r}; expected one of {', '.join((*YES, *NO))}"
+        )
+    if asked in NO:
         return None
     found = read_sql(engine, f"{JOB}/newest_before.sql", as_of=as_of)
     for version in found["model_version"]:
         fitted: Fitted = model.load(champion.load_model(engine, version))
-        if fitted.lstm is not None:
+        if fitted.states == states.names(states.state_of()):
             return fitted.lstm
+        log.info("%s knows other states than are set: the network begins anew", version)
     return None
 
 
-def _publish_transitions(engine: Engine, as_of: date, model_version: str, run_id: str) -> None:
-    """Publish how clients moved between states in the window before ``as_of``."""
+def _stage_transitions(engine: Engine, as_of: date, model_version: str) -> str:
+    """Stage and check how clients moved in the window before ``as_of``; return the table's name."""
     from jobs.client_behavior import expectations
 
     silence_days = model.load(champion.load_model(engine, model_version)).silence_days
-    rows = transitions.of_day(read_window(engine, as_of, silence_days))
-    staged = stage(engine, TRANSITIONS, as_of, "rows", transitions.SHAPE, [rows])
-    key = ("segment", "from_state", "to_state")
-    validate(engine, "staging", staged, expectations.TRANSITIONS, TRANSITIONS, as_of, key)
-    publish_day(
+    found = read_window(engine, as_of, silence_days)
+    rows = transitions.of_day(found, silence_days * DAY_US, microseconds(as_of))
+    staged = stage(
         engine,
         TRANSITIONS,
         as_of,
-        [staged],
-        f"{JOB}/publish_transitions.sql",
-        model_version,
-        mlflow_run_id=run_id,
+        "rows",
+        transitions.SHAPE,
+        [rows],
+        model_version=model_version,
     )
+    key = ("segment", "from_state", "to_state")
+    validate(engine, "staging", staged, expectations.TRANSITIONS, TRANSITIONS, as_of, key)
+    return staged
 
 
 def _part(shard: int, shards: int) -> str:

@@ -1,7 +1,7 @@
 """A fitted model: what comes next, who buys, who leaves; and the candidates it was chosen from."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jobs import calibration as logistic_map
 from jobs.calibration import Calibration
-from jobs.client_behavior import blend, features, lstm, markov, tabular, waiting
+from jobs.client_behavior import blend, features, lstm, markov, states, tabular, waiting
 from jobs.client_behavior.labels import HEADS
 from jobs.client_behavior.lstm import Lstm
 from jobs.client_behavior.markov import Chain
@@ -48,6 +48,7 @@ class Fitted:
         maps: for each of HEADS, the map that calibrates what its candidates say together.
         rates: for each of HEADS, the share of clients it happened to.
         before: for each state, the chance of a purchase before churn from there.
+        state_of: state that each step led to, in their order (`states.state_of`).
         table: the candidates of the training, one row a task and candidate.
     """
 
@@ -62,6 +63,7 @@ class Fitted:
     maps: Mapping[str, Calibration]
     rates: Mapping[str, float]
     before: tuple[float, ...]
+    state_of: Mapping[str, str] = field(default_factory=dict)
     table: pd.DataFrame | None = field(default=None, compare=False)
 
 
@@ -71,17 +73,21 @@ class StatesChanged(BadSetting):
 
 def next_chances(
     fitted: Fitted, found: Sequences, wanted: Flags | None, names: Sequence[str]
-) -> dict[str, Numbers]:
-    """Return, by candidate, the chance of each state at each wanted event: events x states."""
+) -> Iterator[tuple[str, Numbers]]:
+    """Yield each candidate and the chance of each state at each wanted event: events x states.
+
+    One after the other: of millions of events those of all candidates do not fit.
+    """
     require_states(fitted, found)
     read = features.of_events(found, wanted) if set(names) & set(tabular.MODELS) else None
-    return {name: _next(fitted, found, wanted, read, name) for name in names}
+    for name in names:
+        yield name, _next(fitted, found, wanted, read, name)
 
 
 def served_next(fitted: Fitted, found: Sequences, wanted: Flags | None = None) -> Numbers:
     """Return the chance of each state at each wanted event, by what serves: events x states."""
     share = fitted.serves["next"]
-    return blend.mixed(next_chances(fitted, found, wanted, sorted(share)), share)
+    return blend.mixed(dict(next_chances(fitted, found, wanted, sorted(share))), share)
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,7 @@ def save(fitted: Fitted, folder: Path) -> None:
         "maps": {head: asdict(one) for head, one in fitted.maps.items()},
         "rates": fitted.rates,
         "before": fitted.before,
+        "state_of": list(fitted.state_of.items()),
         "tabular": sorted(fitted.tabular),
     }
     (folder / "model.json").write_text(json.dumps(told, indent=1, sort_keys=True))
@@ -209,6 +216,8 @@ def load(folder: Path) -> Fitted:
         maps={head: Calibration(**one) for head, one in told["maps"].items()},
         rates=told["rates"],
         before=tuple(told["before"]),
+        # A version of before it was kept was trained by what the setting says.
+        state_of=dict(told.get("state_of") or states.state_of()),
         table=pd.read_csv(table) if table.exists() else None,
     )
 

@@ -13,7 +13,7 @@ from jobs.client_behavior.comparing import Asked
 from jobs.client_behavior.labels import HEADS
 from jobs.client_behavior.model import TASKS, Fitted, Standing
 from jobs.client_behavior.reading import microseconds
-from jobs.client_behavior.sequences import DAY_US, PURCHASE, Sequences
+from jobs.client_behavior.sequences import DAY_US, PURCHASE, Sequences, settled
 from jobs.client_behavior.transitions import first_states
 from jobs.evaluation import decile_table
 from jobs.pictures import COLOURS, MISSING_COLOUR, blank, written
@@ -30,7 +30,8 @@ def draw(folder: Path, title: str, fitted: Fitted, asked: Asked) -> list[Path]:
     """Draw every picture of a version into ``folder`` and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     whole, before = asked.whole(), asked.before()
-    matrix = moves.square(moves.transitions(whole), whole.states)
+    counted = settled(whole, asked.silence_days * DAY_US, microseconds(asked.as_of))
+    matrix = moves.square(moves.transitions(counted), whole.states)
     begins = first_states(whole, np.ones(len(whole.clients), bool))
     share = moves.stationary(matrix, begins)
     found = [

@@ -1,5 +1,6 @@
 """What clients did, from the warehouse: the steps of a window as sequences of states."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from jobs.client_behavior import states
-from jobs.client_behavior.sequences import Sequences, build
+from jobs.client_behavior.sequences import MOST_EVENTS, Sequences, build
 from jobs.warehouse import read_arrow
 
 # What is older says little of what comes next, and a night costs what its window holds.
@@ -22,10 +23,15 @@ def steps(
     known_by: date,
     shard: int = 0,
     shards: int = 1,
+    *,
+    state_of: Mapping[str, str] | None = None,
+    most: int | None = MOST_EVENTS,
 ) -> Sequences:
     """Return what clients did from ``first_day`` to before ``as_of``, known by ``known_by``.
 
-    Steps that lead to no state are left out (`states.state_of`); silence is not in it yet.
+    Steps that lead to no state are left out; silence is not in it yet. Without ``state_of`` the map
+    is the one that is set now (`states.state_of`). Of each client the newest ``most`` are there;
+    None for all.
     """
     found = read_arrow(
         engine,
@@ -36,10 +42,12 @@ def steps(
         shard=shard,
         shards=shards,
     )
-    return of_rows(found, states.state_of())
+    return of_rows(found, state_of or states.state_of(), most)
 
 
-def of_rows(found: pa.Table, state_of: dict[str, str]) -> Sequences:
+def of_rows(
+    found: pa.Table, state_of: Mapping[str, str], most: int | None = MOST_EVENTS
+) -> Sequences:
     """Return the sequences of rows of steps.sql, by the state that each step leads to."""
     named = states.names(state_of)
     code_of = {step: named.index(state) for step, state in state_of.items()}
@@ -51,7 +59,7 @@ def of_rows(found: pa.Table, state_of: dict[str, str]) -> Sequences:
     state = codes[told.indices.to_numpy()] if len(codes) else np.zeros(0, np.int8)
     at = pc.list_flatten(table["times"]).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     known = state >= 0
-    return build(named, np.repeat(client, lengths)[known], at[known], state[known])
+    return build(named, np.repeat(client, lengths)[known], at[known], state[known], most)
 
 
 def microseconds(day: date) -> int:

@@ -86,14 +86,21 @@ class Sequences:
         return self.state[self.starts[1:] - 1]
 
 
-def build(states: tuple[str, ...], client: NDArray[np.int64], at: Times, state: Codes) -> Sequences:
-    """Return the sequences of events that come in any order; the newest MOST_EVENTS of each client.
+def build(
+    states: tuple[str, ...],
+    client: NDArray[np.int64],
+    at: Times,
+    state: Codes,
+    most: int | None = MOST_EVENTS,
+) -> Sequences:
+    """Return the sequences of events that come in any order.
 
     Args:
         states: names, churn last.
         client: id of each event's client.
         at: time of each event, microseconds since 1970 UTC.
         state: code of each event, a place in ``states``.
+        most: how many there are of a client, the newest ones; None for all.
     """
     order = np.lexsort((state, at, client))
     client, at, state = client[order], at[order], state[order]
@@ -101,21 +108,36 @@ def build(states: tuple[str, ...], client: NDArray[np.int64], at: Times, state: 
     new[1:] = (np.diff(client) != 0) | (np.diff(at) != 0) | (np.diff(state) != 0)
     client, at, state = client[new], at[new], state[new]
     clients, counts = np.unique(client, return_counts=True)
-    ends = np.cumsum(counts)
-    kept = np.repeat(ends, counts) - np.arange(len(client)) <= MOST_EVENTS
-    counts = np.minimum(counts, MOST_EVENTS)
+    if most is not None:
+        ends = np.cumsum(counts)
+        kept = np.repeat(ends, counts) - np.arange(len(client)) <= most
+        counts, at, state = np.minimum(counts, most), at[kept], state[kept]
     starts = np.concatenate([[0], np.cumsum(counts)])
-    return Sequences(states, clients, starts, state[kept].astype(np.int8), at[kept])
+    return Sequences(states, clients, starts, state.astype(np.int8), at)
 
 
 def joined(one: Sequences, other: Sequences) -> Sequences:
-    """Return the events of both; those that both have count once."""
+    """Return the events of both, all of them; those that both have count once.
+
+    However much a client did later, what it did before stays.
+    """
     return build(
         one.states,
         np.concatenate([part.clients[part.client()] for part in (one, other)]),
         np.concatenate([one.at, other.at]),
         np.concatenate([one.state, other.state]),
+        most=None,
     )
+
+
+def settled(found: Sequences, silence_us: int, until: int) -> Sequences:
+    """Return the events without those that came after one of the last ``silence_us``.
+
+    Of these it is known what came soon and not yet who will be silent, so that counting what comes
+    next would make churn rarer than it is.
+    """
+    waited = found.waited()
+    return found.where((waited < 0) | (found.at - waited <= until - silence_us))
 
 
 def with_churn(found: Sequences, silence_us: int, until: int) -> Sequences:

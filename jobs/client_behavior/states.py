@@ -4,6 +4,9 @@
 left out: ``return=churn, favorite=view, close=``.
 """
 
+import re
+from collections.abc import Mapping
+
 from jobs import settings
 from jobs.client_behavior.sequences import CHURN, PURCHASE
 
@@ -21,7 +24,10 @@ USUAL = {
     "click": "click",
     "unsubscribe": "unsubscribe",
 }
+# Those of the sources that lead nowhere unless a setting says so.
+STEPS = (*USUAL, "close", "complain")
 MOST_STATES = 15
+NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
 def state_of() -> dict[str, str]:
@@ -38,9 +44,19 @@ def state_of() -> dict[str, str]:
             raise settings.BadSetting(
                 f"{SETTING} has {pair!r}; expected step=state pairs, such as return={CHURN}"
             )
-        found.pop(step, None)
-        if state:
-            found[step] = state
+        if step not in STEPS:
+            raise settings.BadSetting(
+                f"{SETTING} has {pair!r}: no source has the step {step!r}, only {', '.join(STEPS)}"
+            )
+        if not state:
+            found.pop(step, None)
+        elif NAME.fullmatch(state):
+            found[step] = state  # where it stood: the order of moments stays
+        else:
+            raise settings.BadSetting(
+                f"{SETTING} has {pair!r}; expected a state of small letters, digits and _, and "
+                f"commas between the pairs, such as return={CHURN}, favorite=view"
+            )
     if PURCHASE not in found.values():
         raise settings.BadSetting(f"{SETTING} is {written!r}: no step leads to {PURCHASE}")
     if len(names(found)) > MOST_STATES:
@@ -50,6 +66,6 @@ def state_of() -> dict[str, str]:
     return found
 
 
-def names(found: dict[str, str]) -> tuple[str, ...]:
+def names(found: Mapping[str, str]) -> tuple[str, ...]:
     """Return the states in their order, churn last: that of events with one time."""
     return (*dict.fromkeys(state for state in found.values() if state != CHURN), CHURN)

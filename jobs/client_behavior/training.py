@@ -32,14 +32,14 @@ from jobs.client_behavior.model import (
     tabular_key,
 )
 from jobs.client_behavior.reading import microseconds
-from jobs.client_behavior.sequences import Flags, Sequences
+from jobs.client_behavior.sequences import DAY_US, Flags, Places, Sequences, Times, settled
 from jobs.client_scores.slices import percent
 
 # Moments that who buys and who leaves is learned at, days before the newest whose outcome is known.
 MOMENT_STEPS = (0, 15, 30)
 LEAST_CLIENTS = 50
 HELD_PERCENT, CHAIN_PERCENT = 25, 20
-# A regression and trees see so many events and clients, the newest ones.
+# A regression and trees see so many events and clients: of more, an even share of the newest ones.
 EVENTS = 60_000
 CLIENTS = 100_000
 EPOCHS = 6
@@ -69,6 +69,10 @@ class Past:
         newest = self.end - HORIZON
         return [microseconds(newest - timedelta(days=step)) for step in MOMENT_STEPS]
 
+    def settled(self) -> Sequences:
+        """Return the events that tell what comes next without favour, see `sequences.settled`."""
+        return settled(self.found, self.silence_days * DAY_US, microseconds(self.end))
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -97,7 +101,8 @@ def fit_all(past: Past, begin: Lstm | None = None, epochs: int = EPOCHS) -> Trai
         epochs: budget of the network.
 
     Raises:
-        NothingToLearnFrom: if there are no events, or everybody or nobody bought or left.
+        NothingToLearnFrom: if there are no events, or everybody or nobody bought or left, of those
+            who are learned from or of those held out.
     """
     found = past.found
     if len(found.clients) < LEAST_CLIENTS:
@@ -107,19 +112,20 @@ def fit_all(past: Past, begin: Lstm | None = None, epochs: int = EPOCHS) -> Trai
         )
     held = percent(found.clients) < HELD_PERCENT
     known = marks(found, past.moments())
-    _require_both(known, past)
+    _require_both(known, past, held)
     learned = found.where(~held[found.client()])
     # Orders and strengths are chosen by clients of its own: nobody held out is counted.
     chosen_by = percent(learned.clients) < HELD_PERCENT + CHAIN_PERCENT
     chain = markov.fit(learned, chosen_by)
-    matrix = moves.square(moves.transitions(learned), found.states)
+    counted = past.settled()
+    matrix = moves.square(moves.transitions(counted, ~held), found.states)
     first = moves.absorbing(matrix, found.states)
     unfitted = Fitted(
         name="",
         states=found.states,
         silence_days=past.silence_days,
         chain=chain,
-        waits=waiting.learn(found),
+        waits=waiting.learn(counted),
         lstm=lstm_training.fit(found, known, held, epochs, begin),
         tabular=_tabular(found, known, held, past),
         serves={},
@@ -147,21 +153,28 @@ def served(fitted: Fitted) -> Fitted:
     return replace(fitted, tabular={key: one for key, one in fitted.tabular.items() if key in keys})
 
 
-def _require_both(known: Marks, past: Past) -> None:
+def _require_both(known: Marks, past: Past, held: Flags) -> None:
+    held_out = held[known.client]
+    parts = {
+        "to learn from": ~held_out,
+        "held out, which choose": held_out & (known.moment == past.moments()[0]),
+    }
     for head in HEADS:
-        label = getattr(known, head)
-        label = label[~np.isnan(label)]
-        if not 0 < label.sum() < len(label):
-            raise NothingToLearnFrom(
-                f"{head} has a single value in the {len(label)} clients and moments of the "
-                f"{HORIZON.days} days before {past.end}; cannot train"
-            )
+        for words, those in parts.items():
+            label = getattr(known, head)[those]
+            label = label[~np.isnan(label)]
+            if not 0 < label.sum() < len(label):
+                raise NothingToLearnFrom(
+                    f"{head} has a single value in the {len(label)} clients and moments {words}, "
+                    f"of the {HORIZON.days} days before {past.end}; cannot train. The newest "
+                    "published day goes on serving"
+                )
 
 
 def _tabular(found: Sequences, known: Marks, held: Flags, past: Past) -> dict[str, Any]:
     """Return the regressions and trees of every task, fitted on clients that are not held out."""
     kept: dict[str, Any] = {}
-    wanted = _newest(~held[found.client()], found.at, EVENTS)
+    wanted = _newest(~held[found.client()], found.at, past.moments()[0], EVENTS)
     read = features.of_events(found, wanted)
     for name in tabular.MODELS:
         kept[tabular_key("next", name)] = tabular.fit(name, read, found.state[wanted])
@@ -173,7 +186,7 @@ def _tabular(found: Sequences, known: Marks, held: Flags, past: Past) -> dict[st
     who = np.concatenate([part.client for part in parts])
     for head in HEADS:
         label = np.concatenate([getattr(part, head) for part in parts])
-        chosen = np.flatnonzero(~held[who] & ~np.isnan(label))[:CLIENTS]
+        chosen = _spread(np.flatnonzero(~held[who] & ~np.isnan(label)), CLIENTS)
         labels = label[chosen].astype(int)
         for name in tabular.MODELS:
             kept[tabular_key(head, name)] = tabular.fit(name, rows.iloc[chosen], labels)
@@ -182,15 +195,28 @@ def _tabular(found: Sequences, known: Marks, held: Flags, past: Past) -> dict[st
     return kept
 
 
-def _newest(kept: Flags, at: NDArray[np.int64], most: int) -> Flags:
-    """Return which of the ``kept`` are the ``most`` newest, ties by place."""
-    places = np.flatnonzero(kept)
-    if len(places) <= most:
-        return kept
-    chosen = places[np.argsort(-at[places], kind="stable")[:most]]
+def _newest(kept: Flags, at: Times, since: int, most: int) -> Flags:
+    """Return which of the ``kept`` are the ``most`` newest, ties by place.
+
+    Where more than these are from ``since`` on, it is an even share of all of them: the newest of a
+    large shop are of its last hours, and no day is like all days.
+    """
+    recent = np.flatnonzero(kept & (at >= since))
+    if len(recent) > most:
+        chosen = _spread(recent, most)
+    else:
+        places = np.flatnonzero(kept)
+        chosen = places[np.argsort(-at[places], kind="stable")[:most]]
     found = np.zeros(len(kept), bool)
     found[chosen] = True
     return found
+
+
+def _spread(places: Places, most: int) -> Places:
+    """Return at most so many of the places, evenly from the first to the last."""
+    if len(places) <= most:
+        return places
+    return places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
 
 
 def _compared(fitted: Fitted, past: Past, known: Marks, held: Flags) -> Trained:
@@ -203,7 +229,7 @@ def _compared(fitted: Fitted, past: Past, known: Marks, held: Flags) -> Trained:
         )
     chances = model.next_chances(fitted, found, wanted, NEXT)
     happened = found.state[wanted]
-    of_truth = {"next": {name: of_what_came(each, happened) for name, each in chances.items()}}
+    of_truth = {"next": {name: of_what_came(each, happened) for name, each in chances}}
     blends = {"next": blend.weights(of_truth["next"])}
     of_truth["next"][BLEND] = blend.mixed(of_truth["next"], blends["next"])
     standing, part = Standing(fitted, found.between(0, newest), newest), known.of(newest)

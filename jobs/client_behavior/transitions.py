@@ -6,7 +6,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.client_behavior import moves
-from jobs.client_behavior.sequences import PURCHASE, Flags, Sequences
+from jobs.client_behavior.sequences import PURCHASE, Flags, Sequences, settled
 from jobs.publish import NothingToPublish
 
 ALL = "all"
@@ -28,8 +28,15 @@ def segments(found: Sequences) -> dict[str, Flags]:
     return {ALL: np.ones(len(found.clients), bool), "buyers": buyers, "others": ~buyers}
 
 
-def of_day(found: Sequences) -> pa.Table:
+def of_day(found: Sequences, silence_us: int, until: int) -> pa.Table:
     """Return the transitions of every segment with clients in it, columns as SHAPE.
+
+    What came after the last days is counted once it is known who is silent (`settled`).
+
+    Args:
+        found: what clients did before ``until``, churn among it.
+        silence_us: microseconds without an event that are churn.
+        until: microseconds since 1970 UTC.
 
     Raises:
         NothingToPublish: if there is no client.
@@ -39,11 +46,11 @@ def of_day(found: Sequences) -> pa.Table:
             "no client did anything in the window before the day; are its steps extracted? "
             "The newest published day goes on serving"
         )
-    parts = []
+    parts, counted = [], settled(found, silence_us, until)
     for segment, kept in segments(found).items():
         if not kept.any():
             continue
-        table = moves.transitions(found, kept)
+        table = moves.transitions(counted, kept)
         if table.empty:
             continue
         states = found.states

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jobs.client_behavior.sequences import Sequences, Times
 
-# Ends of the waits that are counted together: 1 minute to 128 days, each a half more.
+# Ends of the waits that are counted together: 1 minute to 133 days, each a half more.
 BOUNDS_US = np.round(60e6 * 1.5 ** np.arange(31)).astype(np.int64)
 
 Numbers = NDArray[np.float64]

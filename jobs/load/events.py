@@ -5,7 +5,9 @@
 - With one that has ``event_time``, ``event_type``, ``product_id`` and ``user_id`` among its columns
   (REES46 and its likes): event types as they are.
 
-Other types are loaded as they are, and set aside by the extraction where nobody knows them.
+Other types are loaded as they are, and set aside by the extraction where nobody knows them. The
+shop's table has times without a zone, which are read in SOURCE_TZ: unix times, and times that say
+their zone, are written in that one.
 """
 
 import io
@@ -17,12 +19,15 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from jobs.load.blocks import Blocks, NotLoadable, header
+from jobs.settings import source_tz
 
 COLUMNS = ["client_id", "event_time", "event_type", "product_id"]
 NAMELESS = ["user", "item", "category", "behavior", "at"]
 NAMED = ["event_time", "event_type", "product_id", "user_id"]
 BEHAVIORS = {"pv": "view", "fav": "favorite", "cart": "cart", "buy": "purchase"}
 BLOCK_BYTES = 1 << 22
+YEAR_2100 = 4_102_444_800
+WITH_ZONE = r":\d\d(\.\d+)?( ?UTC|Z|[+-]\d\d:?\d\d)$"
 
 
 def tables(folder: Path) -> dict[str, tuple[list[str], Blocks]]:
@@ -49,9 +54,16 @@ def _nameless(path: Path) -> Blocks:
     types = dict.fromkeys(NAMELESS, pa.int64()) | {"behavior": pa.string()}
     for rows in _batches(path, csv.ReadOptions(column_names=NAMELESS, **_SMALL), types):
         kind = rows["behavior"].to_pylist()
+        ends = pc.min_max(rows["at"]).as_py()
+        for seconds in (ends["min"], ends["max"]):
+            if seconds is not None and not 0 <= seconds < YEAR_2100:
+                raise NotLoadable(
+                    f"{path}: unix time {seconds} is no second from 1970 to 2100; nothing was "
+                    "loaded. Mend the file (are these milliseconds?), then load it again"
+                )
         yield _written(
             rows["user"],
-            pc.cast(rows["at"], pa.timestamp("s", "UTC")),
+            _as_kept(pc.cast(rows["at"], pa.timestamp("s", "UTC"))),
             pa.array([BEHAVIORS.get(name, name) for name in kind], pa.string()),
             rows["item"],
         )
@@ -61,9 +73,24 @@ def _named(path: Path) -> Blocks:
     types = {"user_id": pa.int64(), "product_id": pa.int64()}
     types |= dict.fromkeys(["event_time", "event_type"], pa.string())
     for rows in _batches(path, csv.ReadOptions(**_SMALL), types):
-        yield _written(
-            *(rows[name] for name in ("user_id", "event_time", "event_type", "product_id"))
-        )
+        written = rows["event_time"]
+        zoned = pc.match_substring_regex(written, WITH_ZONE)
+        told = pc.replace_substring_regex(pc.if_else(zoned, written, None), r" ?UTC$", "Z")
+        try:
+            moment = pc.cast(told, pa.timestamp("us", "UTC"))
+        except pa.ArrowInvalid as error:
+            raise NotLoadable(
+                f"{path}: {error}; expected an event_time; nothing was loaded. Mend the file, then "
+                "load it again"
+            ) from error
+        at = pc.if_else(pc.fill_null(zoned, False), _as_kept(moment), written)
+        yield _written(rows["user_id"], at, rows["event_type"], rows["product_id"])
+
+
+def _as_kept(moment: pa.Array) -> pa.Array:
+    """Return moments as text without a zone, in SOURCE_TZ."""
+    local = moment.to_pandas().dt.tz_convert(source_tz()).dt.tz_localize(None)
+    return pc.cast(pa.Array.from_pandas(local), pa.string())
 
 
 # One thread: so that an error names its line.

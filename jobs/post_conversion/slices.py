@@ -8,6 +8,8 @@ from jobs.post_conversion.rows import WINDOW_DAYS
 
 # The gate asks about the posts of so many days, the newest whose windows are over.
 GATE_DAYS = 21
+# What more posts would teach is little, and the candidates' time grows with them.
+LEARNED_POSTS = 30_000
 
 
 def gate_posts(found: pd.DataFrame, as_of: date) -> pd.DataFrame:
@@ -17,10 +19,15 @@ def gate_posts(found: pd.DataFrame, as_of: date) -> pd.DataFrame:
 
 
 def learning_posts(found: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    """Return the posts whose windows were over before the gate's first post was published."""
+    """Return the posts whose windows were over before the gate's first post was published.
+
+    Of more than LEARNED_POSTS, the newest.
+    """
     published = pd.to_datetime(found["published_day"])
     last = gate_begin(as_of) - timedelta(days=WINDOW_DAYS)
-    return found[published <= pd.Timestamp(last)]
+    known = found[published <= pd.Timestamp(last)]
+    newest = known.sort_values(["published_at", "post_id"]).index[-LEARNED_POSTS:]
+    return known.loc[newest.sort_values()]
 
 
 def gate_begin(as_of: date) -> date:
