@@ -587,6 +587,8 @@ def test_held_out_clients_choose_and_nobody_else_and_are_not_learned_from(monkey
     for head in labels.HEADS:
         told = [model.head_chances(each, head, OF_HEADS) for each in standing]
         assert all((told[0][name] == told[1][name]).all() for name in OF_HEADS), head
+        chain = model.head_chances(standing[0], head, ["chain"])["chain"]
+        assert (chain[standing[0].found.ends() == one.states.index(head)] > 0.99).all()
     told = [dict(model.next_chances(each, past.found, None, NEXT)) for each in (one, two)]
     assert all((told[0][name] == told[1][name]).all() for name in NEXT)
     assert not trained.selection["held_log_loss"].equals(again.selection["held_log_loss"])

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import behavior_worlds
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 from sqlalchemy import Engine, text
@@ -124,6 +125,27 @@ def happens(engine: Engine, client: int, step: str, at: str, known_from: date) -
             ),
             {"client": client, "step": step, "at": at, "known_from": known_from},
         )
+
+
+def spends(
+    engine: Engine,
+    client: int,
+    spent: int,
+    day: date,
+    known_from: date,
+    known_to: date | None = None,
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into feature.purchase_day (client_id, event_day, known_from, known_to,"
+                " lines, quantity, spent, price_sum, min_price, max_price, categories, tied_lines,"
+                " tied_channels, tied_campaigns) values (:client, :day, :known_from,"
+                " coalesce(:known_to, date 'infinity'), 1, 1, :spent, 1, 1, 1, '{}', 0, '{}', '{}')"
+            ),
+            {"client": client, "spent": spent, "day": day, "known_from": known_from,
+             "known_to": known_to},
+        )  # fmt: skip
 
 
 # A night ------------------------------------------------------------------------------------------
@@ -272,6 +294,47 @@ def test_transitions_are_published_with_every_segment(shop):
     history = read(shop, "select distinct as_of, change is null from bi.behavior_transition_history"
                          " where segment = 'all' order by 1")  # fmt: skip
     assert history == [(NIGHT, True), (NIGHT + DAY, False)]
+
+
+def test_bands_and_days_are_those_of_the_day(warehouse):
+    at = pd.Timestamp(NIGHT, tz="UTC")
+    since = [at - pd.Timedelta(each) for each in ("1us", "1d", "1d 1us", "9d", "0d", "5d", "5d")]
+    leaving = [0.33, 0.34, 0.66, 0.67, None, 0.5, 0.5]
+    rows = pa.table(
+        {
+            "client_id": [1, 2, 3, 4, 5, 6, 7],
+            "current_state": ["churn" if each is None else "view" for each in leaving],
+            "since": pa.array(since, pa.timestamp("us", "UTC")),
+            "next_states": [["view"]] * 7,
+            "next_probabilities": pa.array([[1.0]] * 7, pa.list_(pa.float32())),
+            "purchase_probability": [0.5] * 7,
+            "churn_probability": leaving,
+        }
+    )
+    spends(warehouse, 1, 100, NIGHT - DAY, NIGHT)
+    spends(warehouse, 2, 20, NIGHT - 365 * DAY, NIGHT)
+    spends(warehouse, 2, 30, NIGHT - DAY, NIGHT)
+    spends(warehouse, 3, 50, NIGHT - DAY, NIGHT)
+    spends(warehouse, 4, 40, NIGHT - DAY, NIGHT)
+    spends(warehouse, 5, 30, NIGHT - DAY, NIGHT)
+    # What is older, of the day itself, not known yet or taken back counts for nothing.
+    spends(warehouse, 6, 999, NIGHT - 366 * DAY, NIGHT - 365 * DAY)
+    spends(warehouse, 6, 999, NIGHT, NIGHT)
+    spends(warehouse, 6, 999, NIGHT - DAY, NIGHT + DAY)
+    spends(warehouse, 7, 999, NIGHT - 2 * DAY, NIGHT - DAY, known_to=NIGHT)
+
+    staged = job.stage(warehouse, job.TABLE, NIGHT, "0of1", job.scores.SHAPE, [rows])
+    job.publish_day(warehouse, job.TABLE, NIGHT, [staged], f"{job.JOB}/publish.sql", VERSION)
+
+    told = read(
+        warehouse,
+        "select client_id, days_in_state, risk_band, value_band from bi.client_behavior order by 1",
+    )
+    assert told == [
+        (1, 1, "low", "high"), (2, 1, "middle", "middle"), (3, 2, "middle", "middle"),
+        (4, 9, "high", "low"), (5, 0, "gone", "low"), (6, 5, "middle", "none"),
+        (7, 5, "middle", "none"),
+    ]  # fmt: skip
 
 
 # Twice equals once, and point in time -------------------------------------------------------------

@@ -112,8 +112,3 @@ def test_pictures_gain_likes_and_no_other_action(found, vectors, monkeypatch):
         assert likes.loc[one, "picture_gain_low"] > 0, one
         assert shares.loc[one, "picture_gain_low"] <= 0, one
     assert trained.best("like").with_pictures
-    # Words say who shares, comments and hides: the factors that the texts show move them.
-    for action in ("share", "comment", "hide"):
-        part = table[table["action"] == action]
-        best = part[part["serves"]].iloc[0]
-        assert best["log_loss"] < part[part["model"] == "global_rate"].iloc[0]["log_loss"]
