@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from jobs.calibration import NothingToLearnFrom
+from jobs.calibration import Calibration, NothingToLearnFrom
 from jobs.client_behavior import (
     blend,
     comparing,
@@ -19,6 +19,7 @@ from jobs.client_behavior import (
     lstm_training,
     model,
     reading,
+    scores,
     silence,
     states,
     tabular,
@@ -557,6 +558,32 @@ def test_buyers_on_one_side_alone_are_nothing_to_learn_from(held, who):
         training.fit_all(past)
 
 
+@pytest.fixture(scope="module")
+def quick():
+    """Train a small past quickly: a network as it is drawn, few trees."""
+
+    def drawn(found: Sequences, *_: object) -> lstm.Lstm:
+        random = np.random.default_rng(1)
+        return lstm.Lstm(found.states, lstm_training._drawn(random, len(found.states)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lstm_training, "fit", drawn)
+        patch.setitem(tabular.TREES, "iterations", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def past() -> training.Past:
+    end = date(2024, 2, 10)
+    whole = behavior_worlds.draw(5, clients=400, events=60, order=2)
+    return training.Past(whole.between(0, microseconds(end)), end, 30)
+
+
+@pytest.fixture(scope="module")
+def trained(quick, past) -> training.Trained:
+    return training.fit_all(past)
+
+
 def turned(past: training.Past, clients: np.ndarray) -> training.Past:
     """Return the past with views and carts of some clients exchanged, purchases before others."""
     found, those = past.found, clients[past.found.client()]
@@ -564,20 +591,11 @@ def turned(past: training.Past, clients: np.ndarray) -> training.Past:
     return replace(past, found=replace(found, state=state))
 
 
-def test_held_out_clients_choose_and_nobody_else_and_are_not_learned_from(monkeypatch):
-    def drawn(found: Sequences, *_: object) -> lstm.Lstm:
-        random = np.random.default_rng(1)
-        return lstm.Lstm(found.states, lstm_training._drawn(random, len(found.states)))
-
-    monkeypatch.setattr(lstm_training, "fit", drawn)
-    monkeypatch.setitem(tabular.TREES, "iterations", 10)
-    end = date(2024, 2, 10)
-    whole = behavior_worlds.draw(5, clients=400, events=60, order=2)
-    past = training.Past(whole.between(0, microseconds(end)), end, 30)
+def test_held_out_clients_choose_and_nobody_else_and_are_not_learned_from(past, trained):
     held = percent(past.found.clients) < training.HELD_PERCENT
     of_held, of_others = turned(past, held), turned(past, ~held)
 
-    trained, again = training.fit_all(past), training.fit_all(of_held)
+    again = training.fit_all(of_held)
 
     one, two = trained.fitted["model"], again.fitted["model"]
     assert all(map(np.array_equal, one.chain.counts, two.chain.counts))
@@ -600,3 +618,32 @@ def test_held_out_clients_choose_and_nobody_else_and_are_not_learned_from(monkey
         rows = trained.selection[trained.selection["task"] == task].set_index("candidate")
         best = rows["held_log_loss"].idxmin()
         assert share == (trained.blends[task] if best == "blend" else {best: 1.0})
+
+
+def test_a_clients_row_says_what_the_model_says(past, trained):
+    maps = {"purchase": Calibration(0.5, 1.0), "churn": Calibration(2.0, -1.0)}
+    fitted, found = replace(trained.fitted["model"], maps=maps), past.found
+    moment = microseconds(past.end)
+    standing = Standing(fitted, found, moment)
+
+    rows = scores.of_clients(fitted, found, moment).to_pylist()
+
+    assert [row["client_id"] for row in rows] == found.clients.tolist()
+    comes = model.what_comes(standing)
+    for client, (row, chances) in enumerate(zip(rows, comes, strict=True)):
+        last = found.starts[client + 1] - 1
+        assert row["current_state"] == found.states[found.state[last]]
+        assert pd.Timestamp(row["since"]).value // 1000 == found.at[last]
+        told = dict(zip(row["next_states"], row["next_probabilities"], strict=True))
+        assert told == pytest.approx(dict(zip(found.states, chances, strict=True)), abs=1e-6)
+        assert row["next_probabilities"] == sorted(row["next_probabilities"], reverse=True)
+    gone = found.ends() == len(found.states) - 1
+    for head, known in (("purchase", np.ones(len(gone), bool)), ("churn", ~gone)):
+        names = sorted(fitted.serves[head])
+        mixed = blend.mixed(model.head_chances(standing, head, names), fitted.serves[head])
+        odds = maps[head].intercept + maps[head].slope * np.log(mixed / (1 - mixed))
+        chance = [row[f"{head}_probability"] for row in rows]
+        assert [each is not None for each in chance] == known.tolist()
+        expected = 1 / (1 + np.exp(-odds[known]))
+        said = [each for each in chance if each is not None]
+        assert said == pytest.approx(expected.tolist(), abs=1e-6)
