@@ -230,6 +230,43 @@ def test_a_label_without_meaning_costs_nothing(monkeypatch):
     assert (model.weights["state"][-1] != begun["state"][-1]).any(), "no unknown state was met"
 
 
+def test_of_clients_held_out_nothing_is_learned(monkeypatch):
+    monkeypatch.setattr(lstm_training, "BATCH", 16)
+    found = behavior_worlds.draw(4, 60, 10)
+    of_held = held(found)[found.client()] & (found.state < 2)
+    turned = replace(found, state=np.where(of_held, 1 - found.state, found.state).astype(np.int8))
+    marks = marks_at(found, [NOW], 1)
+    said = held(found)[marks.client]
+    other = replace(marks, purchase=np.where(said, 1 - marks.purchase, marks.purchase))
+
+    one = lstm_training.fit(found, marks, held(found), 1)
+    two = lstm_training.fit(turned, other, held(found), 1)
+
+    assert of_held.sum() > 20
+    assert all((one.weights[name] == two.weights[name]).all() for name in one.weights)
+
+
+def test_the_best_epoch_is_kept_and_two_worse_ones_end_the_training(monkeypatch):
+    found = behavior_worlds.draw(4, 10, 5)
+    losses, epochs = iter([5.0, 4.0, 4.5, 4.0, 1.0]), []
+
+    class Trainer:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def epoch(self) -> lstm.Lstm:
+            epochs.append(lstm.Lstm(found.states, {"epoch": np.float32([len(epochs)])}))
+            return epochs[-1]
+
+    monkeypatch.setattr(lstm_training, "_Trainer", Trainer)
+    monkeypatch.setattr(lstm_training, "_loss", lambda *_: next(losses))
+
+    best = lstm_training.fit(found, NOBODY, held(found), 9)
+
+    assert len(epochs) == 4
+    assert best is epochs[1]
+
+
 def test_a_chunk_begins_with_what_the_one_before_ended_with(monkeypatch):
     import tensorflow as tf
 

@@ -282,6 +282,9 @@ def test_transitions_are_published_with_every_segment(shop):
     assert np.allclose(rows.groupby(["segment", "one"])["chance"].sum(), 1)
     assert (rows["low"] <= rows["chance"]).all()
     assert (rows["chance"] <= rows["high"]).all()
+    bought = rows[rows["other"] == "purchase"].groupby("segment")["count"].sum()
+    assert bought["buyers"] == bought["all"] > 0
+    assert "others" not in bought
     every = rows[rows["segment"] == "all"]
     assert every["change"].abs().max() > 0
     assert np.allclose(every.groupby("one")["change"].sum(), 0, atol=1e-9)
@@ -579,6 +582,11 @@ def test_the_network_goes_on_from_the_day_before_where_that_is_asked(shop, monke
     assert known is not None
     assert all((begun[0].weights[name] == known.weights[name]).all() for name in known.weights)
     assert begun[1] is None  # nothing was trained for a day before
+    before = model.load(champion.load_model(shop, "client_behavior-2026-02-28-1")).lstm
+    again = job._begin(shop, NIGHT)  # as when it is trained anew: not from its own
+    assert before is not None
+    assert again is not None
+    assert all((again.weights[name] == before.weights[name]).all() for name in before.weights)
     kept = read(shop, "select as_of, params ->> 'warm_start' from ops.model_version"
                       " where kind = 'model' order by 1")  # fmt: skip
     assert kept == [(NIGHT - DAY, "false"), (NIGHT, "false"), (NIGHT + DAY, "true")]
