@@ -200,16 +200,22 @@ def _run(
         ),
     )
     url = warehouse.url.set(drivername="postgresql+psycopg")
-    batch = (
-        context.data_sources.add_or_update_postgres(
-            name="warehouse", connection_string=url.render_as_string(hide_password=False)
-        )
-        .add_table_asset(name=f"{schema}.{name}", table_name=name, schema_name=schema)
-        .add_batch_definition_whole_table("rows")
-        .get_batch()
+    source = context.data_sources.add_or_update_postgres(
+        name="warehouse", connection_string=url.render_as_string(hide_password=False)
     )
-    asked = {"result_format": "SUMMARY", "unexpected_index_column_names": list(key)}
-    return list(batch.validate(suite, result_format=asked).results)
+    try:
+        batch = (
+            source.add_table_asset(name=f"{schema}.{name}", table_name=name, schema_name=schema)
+            .add_batch_definition_whole_table("rows")
+            .get_batch()
+        )
+        asked = {"result_format": "SUMMARY", "unexpected_index_column_names": list(key)}
+        return list(batch.validate(suite, result_format=asked).results)
+    finally:
+        # Each keeps a pool; left to the garbage collector, a process of many checks fills the
+        # server with idle connections.
+        source.get_execution_engine().close()
+        source.get_engine().dispose()
 
 
 def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Outcome:

@@ -1,9 +1,12 @@
 """Lists with a flaw are refused by name before anybody reads them."""
 
+import gc
+import time
 from datetime import date
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from jobs.binary_copy import Field
 from jobs.checks import CheckFailed, validate
@@ -66,3 +69,24 @@ def test_a_flaw_is_named(warehouse, changed, said):
         checked(warehouse, staged(warehouse, **changed))
 
     assert "result.feed_recommendation as of 2026-03-01" in str(raised.value)
+
+
+def test_a_check_leaves_no_connection_open(warehouse, as_role):
+    def connections() -> int:
+        with as_role("migrator").connect() as connection:
+            return connection.execute(
+                text("select count(*) from pg_stat_activity where usename = 'nightshift'")
+            ).scalar_one()
+
+    name = staged(warehouse)
+    gc.collect()
+    gc.disable()
+    try:
+        checked(warehouse, name)
+        # A server's process ends a moment after its client.
+        end = time.monotonic() + 10
+        while left := connections():
+            assert time.monotonic() < end, f"{left} connections are open"
+            time.sleep(0.02)
+    finally:
+        gc.enable()
