@@ -300,6 +300,14 @@ def load(
             help="Day that labels in a file stand on; of a flat file of clients, by default today.",
         ),
     ] = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day to take of the files' days."),
+    ] = None,
+    last: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Last day to take of the files' days."),
+    ] = None,
 ) -> None:
     """Load real files into an empty product database, and their history into the warehouse.
 
@@ -313,15 +321,17 @@ def load(
         version = flat.load(warehouse(), path, day, typer.echo)
         typer.echo(f"bi.client_engagement_bench has this table as model_version {version}")
         return
-    first, last = job.load(
+    days = job.load(
         engine(settings.setting("NIGHTSHIFT_SIMULATOR_URL")),
         source(),
         warehouse(),
         folder,
         target_as_of=target_as_of.date() if target_as_of else None,
+        first_day=first.date() if first else None,
+        last_day=last.date() if last else None,
         report=typer.echo,
     )
-    typer.echo(f"loaded {first} to {last}; next: python -m jobs run JOB --as-of YYYY-MM-DD")
+    typer.echo(f"loaded {days[0]} to {days[1]}; next: python -m jobs run JOB --as-of YYYY-MM-DD")
 
 
 @app.command()

@@ -128,6 +128,44 @@ def test_a_shop_that_has_rows_is_left_alone(load, tmp_path):
         load(tmp_path)
 
 
+LATER = "1,2999-01-01 10:00:00,view,99\n"
+
+
+def test_days_that_are_not_over_wait_for_their_night(load, app, warehouse, tmp_path):
+    said = []
+
+    days = load(written(tmp_path, client_event=EVENTS + LATER), report=said.append)
+
+    assert days == (date(2026, 1, 1), date(2026, 1, 1))
+    assert counted(warehouse, "select count(*) from raw.client_event") == [(1,)]
+    assert counted(app, "select count(*) from client_event") == [(2,)]
+    assert [line for line in said if line.startswith("left out: 1 rows of 1 days")]
+
+
+def test_files_of_which_no_day_is_over_leave_nothing(load, app, tmp_path):
+    with pytest.raises(NotLoadable, match="before today"):
+        load(written(tmp_path, client_event=EVENTS.splitlines()[0] + "\n" + LATER))
+
+    assert counted(app, "select count(*) from client_event") == [(0,)]
+
+
+def test_a_clock_that_was_wrong_by_years_is_named_and_days_can_be_chosen(
+    load, app, warehouse, tmp_path
+):
+    wrong = "1,1970-01-01 00:00:00,view,99\n"
+    written(tmp_path, client_event=EVENTS + wrong)
+    with pytest.raises(NotLoadable, match=r"between 1970-01-01 and 2026-01-01, 1 are .*1 later"):
+        load(tmp_path)
+    assert counted(app, "select count(*) from client_event") == [(0,)]
+
+    days = load(tmp_path, first_day=date(2025, 12, 1), last_day=date(2026, 1, 31))
+
+    assert days == (date(2026, 1, 1), date(2026, 1, 1))
+    assert counted(warehouse, "select event_day, count(*) from raw.client_event group by 1") == [
+        (date(2026, 1, 1), 1)
+    ]
+
+
 FORMS = {
     "u.data": (
         "1\t10\t5\t878000000\n1\t11\t3\t878000100\n2\t10\t4\t878172800\n",

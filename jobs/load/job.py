@@ -1,7 +1,8 @@
 """Real files into the product database, then their history into the warehouse."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -17,15 +18,17 @@ from jobs.simulate.job import create as create_shop
 from jobs.simulate.social.job import create as create_feed
 from jobs.warehouse import Postgres, driver
 
-# UTC day of the first row, by table: it tells which days there are. Times without a zone are read
-# in the session's, as the extraction reads them.
-_UTC_DAY = "(min({})::timestamptz at time zone 'UTC')::date"
+# Days (UTC) of a row, by table: they tell which days there are. Times without a zone are read in
+# the session's, as the extraction reads them.
+_UTC_DAY = "({}::timestamptz at time zone 'UTC')::date"
 DATED_BY = {
-    "apparel_messages": f"least({_UTC_DAY.format('created_at')}, min(date))",
-    "apparel_purchases": "min(date)",
-    "client_event": _UTC_DAY.format("event_time"),
-    "feed_data": _UTC_DAY.format("timestamp"),
+    "apparel_messages": (_UTC_DAY.format("created_at"), "date"),
+    "apparel_purchases": ("date",),
+    "client_event": (_UTC_DAY.format("event_time"),),
+    "feed_data": (_UTC_DAY.format("timestamp"),),
 }
+# A year without a row is a clock that was wrong rather than a company's pause.
+MAX_GAP_DAYS = 366
 
 
 _NO_ROWS = sql.SQL("select * from {} limit 0")
@@ -38,12 +41,15 @@ def load(
     folder: Path,
     *,
     target_as_of: date | None = None,
+    first_day: date | None = None,
+    last_day: date | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[date, date]:
-    """Load all files of ``folder`` and extract every day they cover.
+    """Load all files of ``folder`` and extract every day they cover that is over.
 
     Tables without a file are declared absent, so that nothing waits for their rows. Days without
-    rows are taken as they are: a file is all there is.
+    rows are taken as they are: a file is all there is. Rows of days that are left out stay in the
+    product database.
 
     Args:
         owner: the product database, as a role that may write it.
@@ -52,13 +58,16 @@ def load(
         folder: CSV files of the owners' tables, or ratings (``jobs.load.ratings``), or event logs
             (``jobs.load.events``), or CDNOW_master.txt; or JSON of VK's API (``jobs.load.vk``).
         target_as_of: day that the labels of an apparel_target_binary file stand on.
+        first_day: extract none before it; the files' first by default.
+        last_day: extract none after it; the files' last that is over by default.
         report: is told what is being done.
 
     Returns:
         First and last event day.
 
     Raises:
-        NotLoadable: naming what was found and what is known.
+        NotLoadable: naming what was found and what is known, or the days that no company's log
+            has: none that is over, or over a year of nothing between two of them.
     """
     found = cdnow.tables(folder) or ratings.tables(folder) or exports.tables(folder)
     found = found or events.tables(folder)
@@ -96,7 +105,7 @@ def load(
             _copy(ours, table, columns, blocks, folder)
         if (labels := exports.labels(folder)) is not None:
             _load_labels(warehouse, labels, target_as_of, folder)
-    first, last = _days(owner, [table for table in found if table in DATED_BY])
+        first, last = _days(ours, DATED_BY.keys() & found.keys(), first_day, last_day, report)
     with warehouse.begin() as connection:
         for table in (*SHOP, *SOCIAL):
             if table not in found and table not in OPTIONAL:
@@ -197,20 +206,55 @@ def _load_labels(warehouse: Engine, blocks: Blocks, as_of: date | None, folder: 
         )
 
 
-def _days(owner: Engine, tables: list[str]) -> tuple[date, date]:
-    """Return the first and last event day (UTC) of all rows."""
-    with owner.connect() as connection:
-        connection.execute(
-            text("select set_config('timezone', :zone, true)"), {"zone": source_tz().key}
+def _days(
+    ours: Postgres,
+    tables: Collection[str],
+    first_day: date | None,
+    last_day: date | None,
+    report: Callable[[str], None],
+) -> tuple[date, date]:
+    """Return the first and last event day (UTC) to extract; report which rows are left out.
+
+    Raises:
+        NotLoadable: if no day is left, or too long a gap is between two.
+    """
+    every_day = sql.SQL(" union all ").join(
+        # A row with two days counts once.
+        sql.SQL("select {} as day, {} as rows from {}").format(
+            sql.SQL(day), sql.Literal(int(nth == 0)), sql.Identifier(table)
         )
-        ends = [
-            connection.execute(
-                text(
-                    f"select {first}, {first.replace('min', 'max').replace('least', 'greatest')}"
-                    f" from {table}"
-                )
-            ).one()
-            for table, first in DATED_BY.items()
-            if table in tables
-        ]
-    return min(end[0] for end in ends), max(end[1] for end in ends)
+        for table in sorted(tables)
+        for nth, day in enumerate(DATED_BY[table])
+    )
+    ours.execute("select set_config('timezone', %s, true)", [source_tz().key])
+    # What is beyond the calendar is for the extraction to set aside.
+    found = ours.execute(
+        sql.SQL(
+            "select day, sum(rows), day < (now() at time zone 'UTC')::date from ({}) as dated"
+            " where day between '0001-01-01' and '9999-12-31' group by day order by day"
+        ).format(every_day)
+    ).fetchall()
+    chosen = first_day or date.min, last_day or date.max
+    kept = [(day, rows) for day, rows, over in found if over and chosen[0] <= day <= chosen[1]]
+    if not kept:
+        days = f"from {found[0][0]} to {found[-1][0]}" if found else "none"
+        raise NotLoadable(
+            f"no row is of a day that is over and asked for (days of the rows: {days}; over means "
+            "before today, UTC); nothing was loaded"
+        )
+    for (before, _), (after, _) in pairwise(kept):
+        if (after - before).days > MAX_GAP_DAYS:
+            so_far = sum(count for day, count in kept if day <= before)
+            raise NotLoadable(
+                f"no row is of a day between {before} and {after}, {so_far:,} are of {kept[0][0]} "
+                f"to {before}, {sum(count for _, count in kept) - so_far:,} later; a clock was "
+                "wrong there; nothing was loaded. Mend the file, or say which days to load: "
+                "python -m jobs load DIR --from DAY --to DAY"
+            )
+    if left := [(day, rows) for day, rows, _ in found if not kept[0][0] <= day <= kept[-1][0]]:
+        report(
+            f"left out: {sum(rows for _, rows in left):,} rows of {len(left):,} days outside "
+            f"{kept[0][0]} to {kept[-1][0]} ({left[0][0]} to {left[-1][0]}); the product database "
+            "keeps them"
+        )
+    return kept[0][0], kept[-1][0]
