@@ -518,13 +518,19 @@ def test_a_night_that_dies_while_training_is_done_again_as_if_it_had_not(shop, m
 
 
 @pytest.mark.usefixtures("plain")
-def test_other_states_than_the_models_are_told(shop, monkeypatch):
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("click=", r"states .*click.*; the steps lead to .*\(click to none and not to click\)"),
+        # The states are the same ones, the way to them is not.
+        ("close=open", r"\(close to open and not to none\)"),
+    ],
+)
+def test_other_states_than_the_models_are_told(shop, monkeypatch, setting, said):
     job.run(shop, NIGHT)
-    monkeypatch.setenv(states.SETTING, "click=")
+    monkeypatch.setenv(states.SETTING, setting)
 
-    with pytest.raises(
-        StatesChanged, match=r"the model knows the states .*click.*: retrain the day"
-    ):
+    with pytest.raises(StatesChanged, match=f"the model knows the .*{said}: retrain the day"):
         job.score(shop, NIGHT, VERSION, 0, 1)
 
     with pytest.raises(StatesChanged, match="retrain the day, or set the states back"):

@@ -8,7 +8,16 @@ import pytest
 import test_feed_recommendation as small
 
 from jobs import champion
-from jobs.feed_recommendation import arms, job, kept, sentence, tfidf, training, two_tower
+from jobs.feed_recommendation import (
+    arms,
+    job,
+    kept,
+    pretrained,
+    sentence,
+    tfidf,
+    training,
+    two_tower,
+)
 from jobs.settings import BadSetting
 
 NIGHT = small.NIGHT
@@ -57,7 +66,7 @@ def write(folder: Path, flaw: str = "") -> Path:
 @pytest.fixture
 def encoder(tmp_path, monkeypatch) -> Path:
     folder = write(tmp_path / "encoder")
-    monkeypatch.setenv(sentence.SETTING, str(folder))
+    monkeypatch.setenv(pretrained.SETTING, str(folder))
     return folder
 
 
@@ -75,16 +84,16 @@ def test_texts_become_rows_of_length_one_alike_in_any_company(encoder):
     alone = sentence.Sentence(encoder, axes, {})
     np.testing.assert_allclose(alone.embed(TEXTS[2:3]), rows[2:3], atol=1e-6)
     assert found.embed([]).shape == (0, WIDTH)
-    many = found.embed([f"text {n}" for n in range(3 * sentence.BATCH + 1)])
-    assert many.shape == (3 * sentence.BATCH + 1, WIDTH)
-    np.testing.assert_allclose(many[-1:], alone.embed([f"text {3 * sentence.BATCH}"]), atol=1e-6)
+    many = found.embed([f"text {n}" for n in range(3 * pretrained.BATCH + 1)])
+    assert many.shape == (3 * pretrained.BATCH + 1, WIDTH)
+    np.testing.assert_allclose(many[-1:], alone.embed([f"text {3 * pretrained.BATCH}"]), atol=1e-6)
 
 
 def test_a_model_that_has_a_signature_and_no_call_is_called_by_it(tmp_path, encoder):
     folder = write(tmp_path / "other", "signature")
 
     np.testing.assert_allclose(
-        sentence.encoded(folder, TEXTS), sentence.encoded(encoder, TEXTS), atol=1e-6
+        pretrained.encoded(folder, TEXTS), pretrained.encoded(encoder, TEXTS), atol=1e-6
     )
 
 
@@ -110,9 +119,9 @@ def test_a_setting_that_can_not_be_lived_with_is_said_before_anything_is_trained
         (folder / "saved_model.pb").write_bytes(b"no model at all")
     elif flaw != "no file":
         write(folder, flaw)
-    monkeypatch.setenv(sentence.SETTING, str(folder))
+    monkeypatch.setenv(pretrained.SETTING, str(folder))
 
-    with pytest.raises(BadSetting, match=f"{sentence.SETTING}.*{message}"):
+    with pytest.raises(BadSetting, match=f"{pretrained.SETTING}.*{message}"):
         job.train(warehouse, NIGHT)
 
 
@@ -147,8 +156,8 @@ def test_the_test_arm_learns_on_top_of_the_encoder_and_ships_it(feed, encoder, m
     rows = first.embed(TEXTS)
     shutil.rmtree(encoder)
     shutil.rmtree(folder)
-    sentence._encoder.cache_clear()
-    monkeypatch.delenv(sentence.SETTING)
+    pretrained._encoder.cache_clear()
+    monkeypatch.delenv(pretrained.SETTING)
     np.testing.assert_array_equal(kept.load(feed, version).encoder.embed(TEXTS), rows)
     before = small.published(feed)
     job.run(feed, NIGHT)

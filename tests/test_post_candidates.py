@@ -16,6 +16,7 @@ from jobs.post_conversion import (
     hybrid,
     model,
     reasons,
+    regression,
     rows,
     scores,
     slices,
@@ -172,8 +173,26 @@ def test_what_a_picture_adds_has_its_appeals_sign(trained, asked):
     assert np.isnan(model.picture_added(blind, asked, rate)).all()
 
 
+def by_name(one, place, asked, post: int) -> dict[str, float]:
+    """Return what each name adds to one post's log-odds, written plainly."""
+    alone = asked.where(np.array([post]))
+    if isinstance(one, regression.Regression):
+        found = one.table(alone).toarray()[0] * one.weights[place]
+    else:
+        found = one.contributions(alone, place)[0, :-1]
+    sums: dict[str, float] = {}
+    for name, value in zip(one.names(alone), found, strict=True):
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return {name: value for name, value in sums.items() if value}
+
+
 @pytest.mark.parametrize(
-    "candidate", [Candidate("ridge", "tfidf", True), Candidate("catboost", "svd", True)]
+    "candidate",
+    [
+        Candidate("ridge", "tfidf", True),
+        Candidate("ridge", "svd", True),
+        Candidate("catboost", "svd", True),
+    ],
 )
 def test_reasons_and_rest_sum_to_the_log_odds(trained, asked, candidate):
     fitted = trained.serving(dict.fromkeys(ACTIONS, candidate))
@@ -188,12 +207,16 @@ def test_reasons_and_rest_sum_to_the_log_odds(trained, asked, candidate):
     one = fitted.models[candidate]
     every = reasons.of_rows(one, place, asked, fitted.maps["like"])
     assert every is not None
-    largest = [abs(values[0]) for _, values in every]
-    assert all(
-        abs(value) <= first + 1e-9
-        for first, (_, values) in zip(largest, every, strict=True)
-        for value in values
-    )
+    slope = fitted.maps["like"].slope
+    told_of = every.features.to_pylist(), every.contributions.to_pylist()
+    for post, (names, values) in enumerate(zip(*told_of, strict=True)):
+        each = by_name(one, place, asked, post)
+        assert len(set(names)) == len(names)
+        largest = sorted(each, key=lambda name: (-abs(each[name]), name))[: reasons.MOST]
+        assert [each[name] * slope for name in names] == pytest.approx(values, rel=1e-4, abs=1e-6)
+        assert [abs(each[name]) for name in names] == pytest.approx(
+            [abs(each[name]) for name in largest], rel=1e-9
+        )
 
 
 def test_the_words_that_moved_a_post_are_its_reasons(trained, asked):

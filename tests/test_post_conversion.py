@@ -8,6 +8,7 @@ import pandas as pd
 import post_worlds
 import pyarrow as pa
 import pytest
+import transformers
 from mlflow import MlflowClient
 from PIL import Image
 from sqlalchemy import Engine, text
@@ -459,7 +460,8 @@ def test_an_encoder_that_is_none_stops_the_training_and_names_the_setting(feed, 
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_sentence_encoder_has_its_rows_and_must_stay(feed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["letters", "transformer"])
+def test_a_pretrained_text_encoder_has_its_rows_and_must_stay(feed, tmp_path, monkeypatch, kind):
     import tensorflow as tf
 
     class Letters(tf.Module):
@@ -475,7 +477,10 @@ def test_a_sentence_encoder_has_its_rows_and_must_stay(feed, tmp_path, monkeypat
             return tf.cast(tf.stack(counts, axis=1), tf.float32) + 0.1
 
     folder = tmp_path / "encoder"
-    tf.saved_model.save(Letters(), str(folder))
+    if kind == "letters":
+        tf.saved_model.save(Letters(), str(folder))
+    else:
+        transformers.write(folder)
     monkeypatch.setenv("NIGHTSHIFT_SENTENCE_ENCODER", str(folder))
 
     version = job.train(feed, NIGHT)

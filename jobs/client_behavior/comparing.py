@@ -1,7 +1,7 @@
 """The honest comparison: every candidate asked about the same later events and clients."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -35,6 +35,7 @@ class Asked:
         as_of: end of what is foretold.
         silence_days: days without an event that are churn.
         came_back: what `silence.came_back` returned.
+        state_of: state that each step led to (`states.state_of`); empty where that is not asked.
     """
 
     known: Sequences
@@ -43,6 +44,7 @@ class Asked:
     as_of: date
     silence_days: int
     came_back: pd.DataFrame
+    state_of: Mapping[str, str] = field(default_factory=dict)
 
     def before(self) -> Sequences:
         """Return what was known at the cutoff, all of it, churn among it."""
@@ -67,15 +69,15 @@ class Asked:
 def losses(fitted: Mapping[str, Fitted], asked: Asked) -> pd.DataFrame:
     """Return the gate's rows: client_id and, for each version, the log-loss of each later event.
 
-    A version that knows other states than a setting asks for now can't be asked, and has the loss
-    of the floor: it gives way to whatever beats that.
+    A version that knows other states or steps than a setting asks for now can't be asked, and has
+    the loss of the floor: it gives way to whatever beats that.
     """
     whole = asked.whole()
     wanted = asked.wanted(whole)
     happened = whole.state[wanted]
     rows = {"client_id": whole.clients[whole.client()[wanted]]}
     for version, one in fitted.items():
-        knows = one if one.states == whole.states else _floor(fitted, whole.states)
+        knows = one if model.knows(one, whole.states, asked.state_of) else _floor(fitted, asked)
         of_truth = of_what_came(model.served_next(knows, whole, wanted), happened)
         rows[version] = -np.log(np.maximum(of_truth, LEAST_CHANCE))
     return pd.DataFrame(rows)
@@ -92,7 +94,7 @@ def head_losses(fitted: Mapping[str, Fitted], asked: Asked) -> dict[str, pd.Data
     before, outcomes = whole.between(0, moment), asked.outcomes(whole)
     standings = {}
     for version, one in fitted.items():
-        knows = one if one.states == whole.states else _floor(fitted, whole.states)
+        knows = one if model.knows(one, whole.states, asked.state_of) else _floor(fitted, asked)
         standings[version] = Standing(knows, before, moment)
     found = {}
     for head in HEADS:
@@ -181,10 +183,11 @@ def _rows(
     return rows
 
 
-def _floor(fitted: Mapping[str, Fitted], states: tuple[str, ...]) -> Fitted:
+def _floor(fitted: Mapping[str, Fitted], asked: Asked) -> Fitted:
     """Return the version that knows the states and says the same to everybody."""
     return next(
         one
         for one in fitted.values()
-        if one.states == states and one.serves["next"].keys() == {"markov_0"}
+        if model.knows(one, asked.known.states, asked.state_of)
+        and one.serves["next"].keys() == {"markov_0"}
     )

@@ -119,6 +119,7 @@ def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: i
     with named_failures(engine, f"score {JOB} {as_of}"):
         fitted = model.load(champion.load_model(engine, model_version))
         found = read_window(engine, as_of, fitted.silence_days, shard, shards)
+        model.require_states(fitted, found, states.state_of())
         blocks = (
             [scores.of_clients(fitted, found, microseconds(as_of))] if len(found.clients) else []
         )
@@ -192,7 +193,8 @@ def visualize(engine: Engine, as_of: date, out: Path) -> list[Path]:
             )
         trained_for = champion.described(connection, live)["as_of"]
     fitted = model.load(champion.load_model(engine, live))
-    return pictures.draw(out, live, fitted, read_asked(engine, trained_for, fitted.silence_days))
+    asked = read_asked(engine, trained_for, fitted.silence_days, fitted.state_of)
+    return pictures.draw(out, live, fitted, asked)
 
 
 def read_window(
@@ -203,20 +205,25 @@ def read_window(
     return with_churn(found, silence_days * DAY_US, microseconds(as_of))
 
 
-def read_asked(engine: Engine, as_of: date, silence_days: int | None = None) -> Asked:
+def read_asked(
+    engine: Engine,
+    as_of: date,
+    silence_days: int | None = None,
+    state_of: Mapping[str, str] | None = None,
+) -> Asked:
     """Return what the gate asks on ``as_of``: what clients did before its cutoff, and what came.
 
     What is known of the time before the cutoff is what was known then; what came is what is known
-    now. The days of silence are chosen from the time before, unless they are given.
+    now. The days of silence are chosen from the time before, unless they are given; the states are
+    those that are set, unless they are.
     """
     cutoff = as_of - HORIZON
-    known = reading.steps(
-        engine, cutoff - WINDOW - timedelta(days=max(MOMENT_STEPS)) - HORIZON, cutoff, cutoff
-    )
+    first = cutoff - WINDOW - timedelta(days=max(MOMENT_STEPS)) - HORIZON
+    known = reading.steps(engine, first, cutoff, cutoff, state_of=state_of)
     told = silence.came_back(known, microseconds(cutoff))
     days = silence_days or silence.chosen(told)
-    later = reading.steps(engine, cutoff, as_of, as_of)
-    return Asked(known, later, cutoff, as_of, days, told)
+    later = reading.steps(engine, cutoff, as_of, as_of, state_of=state_of)
+    return Asked(known, later, cutoff, as_of, days, told, state_of or states.state_of())
 
 
 def _require_later(asked: Asked) -> None:
@@ -333,7 +340,7 @@ def _decide(engine: Engine, as_of: date, trained: str, asked: Asked, retrained: 
     wanted = list(dict.fromkeys([*compared, *([live] if live else [])]))
     # From the registered files: what is tested is what serves.
     fitted = {each: model.load(champion.load_model(engine, each)) for each in wanted}
-    model.require_states(fitted[trained], asked.known)
+    model.require_states(fitted[trained], asked.known, asked.state_of)
     losses, guards = comparing.losses(fitted, asked), comparing.head_losses(fitted, asked)
     if live and live not in compared:
         measured = _measured(losses, guards, {live: "champion"})
@@ -345,13 +352,14 @@ def _decide(engine: Engine, as_of: date, trained: str, asked: Asked, retrained: 
     )
     champion.sync_alias(engine, JOB)
     serving = fitted.get(decision.version)
-    if serving and serving.states != asked.known.states:
+    if serving and not model.knows(serving, asked.known.states, asked.state_of):
         raise StatesChanged(
             f"{decision.version} serves {as_of} ({decision.decision}: {decision.reason}) and knows "
             f"the states {', '.join(serving.states)}; the steps lead to "
-            f"{', '.join(asked.known.states)}. Set {states.SETTING} back; or serve them: "
-            f"python -m jobs promote {JOB} {trained} --from {as_of} --reason ..., then run the "
-            f"day again (this day alone: run it with model_version {trained})"
+            f"{', '.join(asked.known.states)}{model.moved(serving, asked.state_of)}. "
+            f"Set {states.SETTING} back; or serve them: python -m jobs promote {JOB} {trained} "
+            f"--from {as_of} --reason ..., then run the day again (this day alone: run it with "
+            f"model_version {trained})"
         )
     return decision.version
 
@@ -386,7 +394,7 @@ def _begin(engine: Engine, as_of: date) -> Lstm | None:
     found = read_sql(engine, f"{JOB}/newest_before.sql", as_of=as_of)
     for version in found["model_version"]:
         fitted: Fitted = model.load(champion.load_model(engine, version))
-        if fitted.states == states.names(states.state_of()):
+        if model.knows(fitted, states.names(states.state_of()), states.state_of()):
             return fitted.lstm
         log.info("%s knows other states than are set: the network begins anew", version)
     return None

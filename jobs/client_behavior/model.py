@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import joblib
@@ -166,13 +167,39 @@ def served_head(standing: Standing, head: str) -> Numbers:
     return np.where(standing.gone, np.nan, chance) if head == CHURN else chance
 
 
-def require_states(fitted: Fitted, found: Sequences) -> None:
-    """Raise StatesChanged where a setting has changed the states since the training."""
-    if fitted.states != found.states:
+def knows(fitted: Fitted, names: tuple[str, ...], state_of: Mapping[str, str]) -> bool:
+    """Return whether the model was trained on these states, reached by the same steps.
+
+    Args:
+        fitted: the model.
+        names: the states.
+        state_of: state that each step leads to; empty where that is not asked.
+    """
+    other_steps = fitted.state_of and state_of and fitted.state_of != state_of
+    return fitted.states == names and not other_steps
+
+
+def require_states(
+    fitted: Fitted, found: Sequences, state_of: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Raise StatesChanged where a setting has changed states or steps since the training."""
+    if not knows(fitted, found.states, state_of):
         raise StatesChanged(
             f"the model knows the states {', '.join(fitted.states)}; the steps lead to "
-            f"{', '.join(found.states)}: retrain the day, or set the states back"
+            f"{', '.join(found.states)}{moved(fitted, state_of)}: retrain the day, or set the "
+            "states back"
         )
+
+
+def moved(fitted: Fitted, state_of: Mapping[str, str]) -> str:
+    """Return in words which steps led elsewhere at the training."""
+    steps = {**fitted.state_of, **state_of} if state_of else {}
+    moved = [
+        f"{step} to {state_of.get(step, 'none')} and not to {fitted.state_of.get(step, 'none')}"
+        for step in steps
+        if state_of.get(step) != fitted.state_of.get(step)
+    ]
+    return f" ({', '.join(moved)})" if moved else ""
 
 
 def save(fitted: Fitted, folder: Path) -> None:

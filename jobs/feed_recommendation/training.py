@@ -13,7 +13,15 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.feed_recommendation import collaborative, features, model, sentence, tfidf, two_tower
+from jobs.feed_recommendation import (
+    collaborative,
+    features,
+    model,
+    pretrained,
+    sentence,
+    tfidf,
+    two_tower,
+)
 from jobs.feed_recommendation.day import Day
 from jobs.feed_recommendation.encoders import Encoder
 from jobs.feed_recommendation.evaluating import pairs
@@ -50,7 +58,7 @@ def check_settings(arms: Sequence[str]) -> None:
         BadSetting: if one is not.
     """
     if "test" in arms:
-        sentence.configured()
+        pretrained.configured()
 
 
 def fit_encoder(arm: str, day: Day) -> Encoder:
@@ -73,7 +81,7 @@ def fit_encoder(arm: str, day: Day) -> Encoder:
         drawn = np.sort(np.random.default_rng(SEED).choice(active, MAX_USERS, replace=False))
         users, before = users.iloc[drawn].reset_index(drop=True), before.of(drawn)
     last_day = number(day.cutoff) - 1
-    if folder := sentence.configured():
+    if folder := pretrained.configured():
         return sentence.fit(folder, texts, users, before, last_day, day.days)
     return two_tower.fit(texts, users, before, last_day, day.days)
 

@@ -70,5 +70,5 @@ def fit(learned: Rows, text: Words, strengths: Numbers, with_pictures: bool) -> 
 
 def _table(text: Words, rows: Rows, with_pictures: bool) -> sp.csr_matrix:
     return sp.hstack(
-        [text.table(rows.texts), sp.csr_matrix(dense(rows, with_pictures))], format="csr"
+        [text.table_of(rows), sp.csr_matrix(dense(rows, with_pictures))], format="csr"
     ).astype(np.float32)

@@ -37,6 +37,8 @@ JOB = "post_conversion"
 TABLE = "result.post_conversion"
 # Posts that were published earlier are not scored: hardly anybody views them.
 SCORED_DAYS = 180
+# So many posts are scored at a time.
+BLOCK = 20_000
 GATE = Gate(
     job=JOB,
     metric="view_log_loss",
@@ -115,9 +117,12 @@ def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: i
         begin = pd.Timestamp(as_of - timedelta(days=SCORED_DAYS))
         recent = pd.to_datetime(found["published_day"]) >= begin
         part = found[recent & (found["post_id"] % shards == shard)]
-        blocks = []
-        if len(part):
-            blocks = [scores.of_posts(used.fitted, _rows(engine, as_of, used, part, found))]
+        blocks = (
+            scores.of_posts(
+                used.fitted, _rows(engine, as_of, used, part.iloc[first : first + BLOCK], found)
+            )
+            for first in range(0, len(part), BLOCK)
+        )
         name = _part(shard, shards)
         stage(engine, TABLE, as_of, name, scores.SHAPE, blocks, model_version=model_version)
     return len(part)

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from jobs import champion
-from jobs.feed_recommendation import kept, tfidf
-from jobs.feed_recommendation import sentence as pretrained
+from jobs.feed_recommendation import kept, pretrained, tfidf
 from jobs.feed_recommendation.tfidf import Tfidf
 from jobs.post_conversion import embedding
 from jobs.post_conversion.picture_axes import Axes
@@ -88,7 +87,7 @@ def text_vectors(
     """Return what each text encoder makes of the posts' texts, by its name.
 
     ``neural`` is the encoder of the feed's version, ``svd`` the own one where there is none, and
-    ``sentence`` the pretrained one that a setting names (`jobs.feed_recommendation.sentence`).
+    ``sentence`` the pretrained one that a setting names (`jobs.feed_recommendation.pretrained`).
 
     Args:
         engine: the warehouse.

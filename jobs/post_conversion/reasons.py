@@ -1,8 +1,10 @@
 """What moved a prediction most: words, how a text looks, its topic, its picture."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from jobs.calibration import Calibration
@@ -11,44 +13,72 @@ from jobs.post_conversion.regression import Regression
 from jobs.post_conversion.rows import Rows
 
 MOST = 5
-# Columns of a vector say nothing one by one: they are one reason together.
-TOGETHER = ("text", "picture")
 
 Numbers = NDArray[np.float64]
-Reasons = list[tuple[list[str], list[float]]]
+
+
+class Reasons(NamedTuple):
+    """The largest contributions to each post's log-odds, largest first; ties by name.
+
+    Attributes:
+        features: a list of names a post.
+        contributions: a list of numbers (float32) a post.
+        sums: of each post's contributions.
+    """
+
+    features: pa.ListArray
+    contributions: pa.ListArray
+    sums: Numbers
 
 
 def of_rows(one: Any, place: int, rows: Rows, calibration: Calibration) -> Reasons | None:
     """Return each post's MOST largest contributions to the calibrated log-odds of one action.
 
+    Columns of one name are one reason together: those of a vector say nothing one by one.
+
     Returns:
-        Names and contributions, largest first; None where the model has none that add up.
+        None where the model has none that add up.
     """
     if isinstance(one, Regression):
         table = one.table(rows).multiply(one.weights[place]).tocsr()
-        names = np.array(one.names(rows), dtype=object)
-        parts = (
-            (names[table.indices[first:last]], table.data[first:last])
-            for first, last in zip(table.indptr, table.indptr[1:], strict=False)
-        )
     elif isinstance(one, Boosting):
-        found = one.contributions(rows, place)[:, :-1]
-        names = np.array(one.names(rows), dtype=object)
-        parts = ((names, row) for row in found)
+        table = sp.csr_matrix(one.contributions(rows, place)[:, :-1])
     else:
         return None
-    return [_largest(told, row * calibration.slope) for told, row in parts]
+    names, group = np.unique(np.array(one.names(rows), dtype=str), return_inverse=True)
+    columns = np.arange(len(group))
+    alike = sp.csr_matrix((np.ones(len(group)), (columns, group)), (len(group), len(names)))
+    return _largest(names, (table @ alike) * calibration.slope)
 
 
-def _largest(told: NDArray[Any], contributions: Numbers) -> tuple[list[str], list[float]]:
-    """Return the largest of them, those of TOGETHER added up; ties by name."""
-    names, values = told, np.asarray(contributions, float)
-    for whole in TOGETHER:
-        of_it = names == whole
-        if of_it.sum() > 1:
-            total = values[of_it].sum()
-            names = np.append(names[~of_it], whole)
-            values = np.append(values[~of_it], total)
-    kept = np.flatnonzero(values)
-    order = kept[np.lexsort([names[kept].astype(str), -np.abs(values[kept])])][:MOST]
-    return names[order].tolist(), values[order].tolist()
+def _largest(names: NDArray[np.str_], table: sp.csr_matrix) -> Reasons:
+    """Return the largest of each row; ``names`` of the columns are in their order."""
+    table.sort_indices()
+    counts = np.diff(table.indptr)
+    row = np.repeat(np.arange(len(counts)), counts)
+    left = np.abs(table.data)
+    filled = np.flatnonzero(counts)
+    starts = table.indptr[filled]
+    taken = []
+    for _ in range(MOST if len(left) else 0):
+        most = np.zeros(len(counts))
+        most[filled] = np.maximum.reduceat(left, starts)
+        found = np.flatnonzero((left == most[row]) & (left > 0))
+        # Of equal ones the first by name.
+        found = found[np.unique(row[found], return_index=True)[1]]
+        taken.append(found)
+        left[found] = 0
+    chosen = np.concatenate(taken) if taken else np.zeros(0, np.intp)
+    rank = np.repeat(np.arange(len(taken)), [len(each) for each in taken])
+    chosen = chosen[np.lexsort([rank, row[chosen]])]
+    value = table.data[chosen].astype(np.float32)
+    ends = np.cumsum(np.bincount(row[chosen], minlength=len(counts)))
+    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    told = pa.DictionaryArray.from_arrays(
+        pa.array(table.indices[chosen], pa.int32()), pa.array(names.tolist(), pa.string())
+    ).dictionary_decode()
+    return Reasons(
+        pa.ListArray.from_arrays(offsets, told),
+        pa.ListArray.from_arrays(offsets, pa.array(value, pa.float32())),
+        np.asarray(np.bincount(row[chosen], weights=value, minlength=len(counts)), float),
+    )

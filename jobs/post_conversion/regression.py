@@ -47,9 +47,7 @@ class Regression:
     def table(self, rows: Rows) -> Any:
         """Return the columns, sparse: texts, then numbers, then the picture."""
         scaled = (dense(rows, self.with_pictures) - self.centre) / self.scale
-        first = (
-            self.text.table(rows.texts) if self.text else sp.csr_matrix(rows.vectors[self.source])
-        )
+        first = self.text.table_of(rows) if self.text else sp.csr_matrix(rows.vectors[self.source])
         return sp.hstack([first, sp.csr_matrix(scaled)], format="csr")
 
     def names(self, rows: Rows) -> list[str]:

@@ -1,7 +1,8 @@
 """Posts as models read them, and what came of their views."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ class Rows:
         vectors: what each text encoder makes of the texts, by its name; rows of length 1.
         picture: what the picture encoder makes of the pictures; zeros where there is none.
         has_picture: whether there is one, and it could be read.
+        tables: what was made of the texts so far, by what made it (`words.Words`).
     """
 
     posts: pd.DataFrame
@@ -40,6 +42,7 @@ class Rows:
     vectors: Mapping[str, Matrix]
     picture: Matrix
     has_picture: Flags
+    tables: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def where(self, kept: Flags | NDArray[np.intp]) -> "Rows":
         """Return some of the posts."""
@@ -57,7 +60,7 @@ class Rows:
         nothing = np.zeros_like(self.picture)
         return Rows(
             self.posts, self.actions, self.layout, self.vectors, nothing,
-            np.zeros_like(self.has_picture),
+            np.zeros_like(self.has_picture), self.tables,
         )  # fmt: skip
 
     @property

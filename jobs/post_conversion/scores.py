@@ -33,12 +33,8 @@ def of_posts(fitted: Fitted, rows: Rows) -> pa.Table:
         count = np.minimum(rows.posts[f"{ACTIONS[action]}_all"].to_numpy(float), views)
         chosen = fitted.serves[action]
         told = reasons.of_rows(fitted.models[chosen], place, rows, fitted.maps[action])
-        names = [found[0] for found in told] if told else [[]] * len(rate)
-        values = [found[1] for found in told] if told else [[]] * len(rate)
-        contributions = pa.array(values, pa.list_(pa.float32()))
         # What is published must add up, so the rest is taken after rounding to real.
-        sums = [sum(each) for each in contributions.to_pylist()]
-        rest = logistic_map.log_odds(rate.astype(float)) - sums if told else None
+        rest = logistic_map.log_odds(rate.astype(float)) - told.sums if told else None
         parts.append(
             pa.table(
                 {
@@ -58,8 +54,10 @@ def of_posts(fitted: Fitted, rows: Rows) -> pa.Table:
                         rates.expected(predicted[:, place], known, count, views).astype(np.float32)
                     ),
                     "picture_added": pa.array(added[:, place].astype(np.float32), from_pandas=True),
-                    "reason_features": pa.array(names, pa.list_(pa.string())),
-                    "reason_contributions": contributions,
+                    "reason_features": told.features if told else _none(pa.string(), len(rate)),
+                    "reason_contributions": told.contributions
+                    if told
+                    else _none(pa.float32(), len(rate)),
                     "reason_rest": pa.array(rest, pa.float32())
                     if rest is not None
                     else pa.nulls(len(rate), pa.float32()),
@@ -67,3 +65,8 @@ def of_posts(fitted: Fitted, rows: Rows) -> pa.Table:
             )
         )
     return pa.concat_tables(parts)
+
+
+def _none(kind: pa.DataType, posts: int) -> pa.Array:
+    """Return an empty list for each post."""
+    return pa.array([[]] * posts, pa.list_(kind))

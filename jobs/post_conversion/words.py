@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from jobs.feed_recommendation.text import words
 from jobs.post_conversion.layout import plain
+from jobs.post_conversion.rows import Rows
 
 MOST_WORDS, MOST_PIECES = 4_000, 4_000
 LEAST_POSTS = 3
@@ -17,7 +18,7 @@ LEAST_POSTS = 3
 PIECE_CHARACTERS = 2_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Words:
     """The words and pieces that training posts use; one matrix column each."""
 
@@ -29,6 +30,12 @@ class Words:
         cleaned = [plain(text) for text in texts]
         pieces = self.by_piece.transform(each[:PIECE_CHARACTERS] for each in cleaned)
         return sp.hstack([self.by_word.transform(cleaned), pieces], format="csr", dtype=np.float32)
+
+    def table_of(self, rows: Rows) -> Any:
+        """Return `table` of the posts' texts; made once, since several models ask for it."""
+        if self not in rows.tables:
+            rows.tables[self] = self.table(rows.texts)
+        return rows.tables[self]
 
     def names(self) -> list[str]:
         """Return what the columns are called."""
