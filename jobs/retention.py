@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 DAILY_DAYS = timedelta(days=90)
 # Nights that something may be put off before it becomes an incident.
 PATIENCE_DAYS = 7
+# Table of vectors -> SQL that deletes those that nobody reads.
+EMBEDDINGS = {
+    "feature.post_embedding": "delete_embeddings",
+    "feature.post_image_embedding": "delete_image_embeddings",
+}
 # The night of D loads D-1 and compares RECHECK_DAYS before it with the source.
 LEAST_RAW_DAYS = 1 + RECHECK_DAYS
 # sql/feature/purchase_day.sql looks for the message of a purchase so many days back, so messages
@@ -80,7 +85,8 @@ class Month:
 def retain(warehouse: Engine, as_of: date, raw_days: int | None) -> dict[str, str]:
     """Merge the months whose days are all older than 90 days; drop raw older than ``raw_days``.
 
-    Vectors of texts go 90 days after their encoder was trained, unless it is live.
+    Vectors of texts and pictures go 90 days after a version that reads them was trained, unless one
+    is live.
 
     Args:
         warehouse: the warehouse.
@@ -122,8 +128,8 @@ def retain(warehouse: Engine, as_of: date, raw_days: int | None) -> dict[str, st
                 done[f"raw.{table}"] = f"put off: {reason}"
                 if len(days) > PATIENCE_DAYS:  # a day becomes due a night
                     overdue.append(f"raw.{table}, {len(days)} days from {days[0]} on ({reason})")
-    if dropped := drop_embeddings(warehouse, as_of):
-        done["feature.post_embedding"] = f"dropped, {dropped} vectors of old encoders"
+    for table, dropped in drop_embeddings(warehouse, as_of).items():
+        done[table] = f"dropped, {dropped} vectors of old encoders"
     for what, became in done.items():
         log.info("%s: %s", what, became)
     if overdue:
@@ -207,13 +213,19 @@ def drop_raw(warehouse: Engine, table: str, days: Sequence[str]) -> None:
         _drop(connection, "raw", days)
 
 
-def drop_embeddings(warehouse: Engine, as_of: date) -> int:
-    """Delete the vectors that encoders trained 90 days before ``as_of`` made; return how many.
+def drop_embeddings(warehouse: Engine, as_of: date) -> dict[str, int]:
+    """Delete the vectors of encoders that only versions of over 90 days before ``as_of`` read.
 
-    Those of live versions stay. Others are made again if their version comes back.
+    Those of live versions stay. Others are made again if their version comes back. Returns how
+    many went, by table; none where none did.
     """
+    first_day = as_of - DAILY_DAYS
     with warehouse.begin() as connection:
-        return execute(connection, "retention/delete_embeddings.sql", first_day=as_of - DAILY_DAYS)
+        dropped = {
+            table: execute(connection, f"retention/{file}.sql", first_day=first_day)
+            for table, file in EMBEDDINGS.items()
+        }
+    return {table: count for table, count in dropped.items() if count}
 
 
 def next_month(day: date) -> date:

@@ -1,6 +1,7 @@
 """Retention: months take the place of their days, and no reader notices."""
 
 import contextlib
+import json
 import multiprocessing
 import threading
 import time
@@ -629,3 +630,56 @@ def test_vectors_of_old_encoders_go_but_for_those_that_serve(warehouse, given):
     left = read(warehouse, "select encoder_version from feature.post_embedding order by 1")
     assert [row[0] for row in left] == ["beside", "live", "new"]
     assert done == {"feature.post_embedding": "dropped, 1 vectors of old encoders"}
+
+
+def test_vectors_of_pictures_and_of_pretrained_encoders_go_with_who_reads_them(warehouse, given):
+    long_ago = AS_OF - timedelta(days=91)
+    read_by = {
+        "live": (long_ago, {"picture_version": "net-live", "sentence_version": "sentence-live",
+                            "text_version": "feed-read"}),
+        "new": (AS_OF, {"picture_version": "net-new", "sentence_version": "sentence-new"}),
+        "old": (long_ago, {"picture_version": "net-old", "sentence_version": "sentence-old",
+                           "text_version": "feed-old"}),
+    }  # fmt: skip
+    for version, (trained, params) in read_by.items():
+        given(
+            "ops.model_version", model_version=version, job="post_conversion", as_of=trained,
+            kind="model", name="ridge", params=json.dumps(params),
+        )  # fmt: skip
+    for feed in ("feed-read", "feed-old"):
+        given(
+            "ops.model_version", model_version=feed, job="feed_recommendation.test",
+            as_of=long_ago, kind="model", name="catboost",
+        )  # fmt: skip
+    given(
+        "ops.promotion", job="post_conversion", effective_as_of=long_ago, actor="ann",
+        decision="promote", reason="test", to_version="live",
+    )  # fmt: skip
+    for encoder, known in {
+        "net-live": long_ago, "net-new": long_ago, "net-old": long_ago,
+        # A night that died before its version was registered: made lately, read by none yet.
+        "net-tonight": AS_OF,
+    }.items():  # fmt: skip
+        given(
+            "feature.post_image_embedding", encoder_version=encoder, post_id=1, uri="1.jpg",
+            embedding=[1.0], known_from=known,
+        )  # fmt: skip
+    texts = ("sentence-live", "sentence-new", "sentence-old", "feed-read", "feed-old")
+    for encoder in texts:
+        given(
+            "feature.post_embedding", encoder_version=encoder, post_id=1, text_md5="",
+            embedding=[1.0],
+        )  # fmt: skip
+
+    done = retain(warehouse, AS_OF, None)
+
+    pictures, words = (
+        {row[0] for row in read(warehouse, f"select encoder_version from feature.{table}")}
+        for table in ("post_image_embedding", "post_embedding")
+    )
+    assert pictures == {"net-live", "net-new", "net-tonight"}
+    assert words == {"sentence-live", "sentence-new", "feed-read"}
+    assert done == {
+        "feature.post_embedding": "dropped, 2 vectors of old encoders",
+        "feature.post_image_embedding": "dropped, 1 vectors of old encoders",
+    }
