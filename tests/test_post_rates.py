@@ -173,6 +173,18 @@ def test_a_topics_past_is_what_was_over_before_the_post():
     assert rows.topic_log_odds(changed, changed, ("like",))[:, 0] == pytest.approx(told[:, 0])
 
 
+def test_one_post_of_very_many_views_is_not_its_topics_past():
+    base = posts_frame([0, 1, 20], ["a", "a", "a"], [20_000_000, 400, 0])
+    base["views_on_time"] = [100_000_000, 20_000, 100]
+    prior = (4_000 + 400 + 1) / (20_000 + 20_000 + 100)
+
+    told = rows.topic_log_odds(base, base, ("like",))
+
+    expected = rates.shrunk([4_000 + 400], [40_000], [prior], rows.TOPIC_VIEWS)
+    assert told[2, 0] == pytest.approx(expected[0])
+    assert rates.rate_of(told[2, 0]) == pytest.approx(0.11, abs=0.001)
+
+
 def test_rows_join_pictures_by_post_and_file_and_counts_stay_below_views():
     base = posts_frame([0, 1, 2], ["a", "a", "b"], [10, 120, 0])
     base["uri"] = ["x.jpg", "new.jpg", None]

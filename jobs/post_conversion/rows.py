@@ -16,6 +16,8 @@ ACTIONS = {"like": "likes", "share": "shares", "comment": "comments", "hide": "h
 WINDOW_DAYS = 7
 # Rates of topics are drawn towards that of all posts as so many views would.
 TOPIC_VIEWS = 200.0
+# One post says no more of its topic than so many views, however many it had.
+POST_VIEWS = 20_000.0
 
 Matrix = NDArray[np.float32]
 Numbers = NDArray[np.float64]
@@ -132,11 +134,15 @@ def topic_log_odds(
     """Return, for each post and action, the log-odds of its topic's rate before it was published.
 
     Counted are posts whose windows were over by then, with what was known the morning after each
-    of their days; topics' rates are drawn towards that of all posts.
+    of their days, a post of very many views for no more than POST_VIEWS; topics' rates are drawn
+    towards that of all posts.
     """
     told = ["views_on_time", *(f"{ACTIONS[action]}_on_time" for action in actions)]
     over = pd.to_datetime(history["published_day"]) + pd.Timedelta(days=WINDOW_DAYS)
+    views = history["views_on_time"].to_numpy(float)
+    share = np.minimum(1, POST_VIEWS / np.maximum(views, 1))
     counted = history[["topic", *told]].assign(over=over)
+    counted[told] = counted[told].to_numpy(float) * share[:, None]
     asked = pd.to_datetime(posts["published_day"])
     total = _before(counted.drop(columns="topic"), asked, told)
     found = np.zeros((len(posts), 1 + len(actions)))
