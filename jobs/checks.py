@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping
 from datetime import date
@@ -68,7 +69,7 @@ def validate(
                     "table_name": table,
                     "as_of": as_of,
                     "suite": suite.name,
-                    "sample": json.dumps(outcome["sample"], default=str),
+                    "sample": json.dumps(_finite(outcome["sample"]), default=str),
                 }
                 for outcome in outcomes
             ],
@@ -244,6 +245,17 @@ def _outcome(result: "ExpectationValidationResult", key: tuple[str, ...]) -> Out
         "sample": sample[:SAMPLE],
         "observed": None if observed is None else str(observed)[:200],
     }
+
+
+def _finite(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a sample as JSON can have it: NaN and infinity in words."""
+    return [
+        {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _failure(info: Mapping[str, Any] | None) -> str | None:

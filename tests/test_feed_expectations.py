@@ -4,8 +4,10 @@ import gc
 import time
 from datetime import date
 
+import great_expectations as gx
 import numpy as np
 import pytest
+from great_expectations import expectations as gxe
 from sqlalchemy import text
 
 from jobs.binary_copy import Field
@@ -90,3 +92,24 @@ def test_a_check_leaves_no_connection_open(warehouse, as_role):
             time.sleep(0.02)
     finally:
         gc.enable()
+
+
+def test_a_number_that_is_none_is_shown_in_the_sample(warehouse):
+    with warehouse.begin() as connection:
+        connection.execute(text("create table staging.odd (rate double precision)"))
+        connection.execute(text("insert into staging.odd values ('NaN'), (0.5)"))
+    suite = gx.ExpectationSuite(
+        name="odd",
+        expectations=[
+            gxe.ExpectColumnValuesToBeBetween(
+                column="rate", min_value=0, max_value=1, severity="critical"
+            )
+        ],
+    )
+
+    with pytest.raises(CheckFailed, match=r"rate .* failed for 1 of 2 rows"):
+        validate(warehouse, "staging", "odd", suite, "odd", DAY, ("rate",))
+
+    with warehouse.connect() as connection:
+        sample = connection.execute(text("select sample from ops.validation")).scalar_one()
+    assert sample == [{"rate": "nan"}]

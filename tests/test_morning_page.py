@@ -18,8 +18,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from jobs import evaluation, incidents, ranking
+from jobs.client_behavior import job as client_behavior
+from jobs.client_behavior.labels import HEADS
 from jobs.feed_recommendation.evaluating import PRIMARY
 from jobs.local import processes
+from jobs.post_conversion import job as post_conversion
+from jobs.post_conversion.rows import ACTIONS
 from jobs.warehouse import rows
 
 PAGE = "/nightshift/morning"
@@ -317,7 +321,13 @@ def test_every_metric_that_is_measured_has_its_column():
 
     shown = {name: not less for name, (_, less) in METRICS.items()}
     assert evaluation.HIGHER_IS_BETTER.items() <= shown.items()
-    assert set(shown) - set(evaluation.HIGHER_IS_BETTER) <= {
+    losses = {
+        client_behavior.GATE.metric, post_conversion.GATE.metric,
+        *(f"{name}_log_loss" for name in (*HEADS, *ACTIONS)),
+    }  # fmt: skip
+    assert losses <= set(shown)
+    assert not any(shown[name] for name in losses)
+    assert set(shown) - set(evaluation.HIGHER_IS_BETTER) - losses <= {
         PRIMARY, *ranking.METRICS, *ranking.CATALOG_METRICS
     }  # fmt: skip
 

@@ -30,13 +30,13 @@ ACTIONS = ("like", "share", "comment", "hide")
 
 @pytest.fixture(scope="module")
 def told():
-    return post_worlds.frame(post_worlds.draw(posts=700), AS_OF)
+    return post_worlds.frame(post_worlds.draw(posts=900), AS_OF)
 
 
 @pytest.fixture(scope="module")
 def pictures():
     """Return vectors that hold the appeal among noise."""
-    drawn = post_worlds.draw(posts=700)
+    drawn = post_worlds.draw(posts=900)
     drawn = drawn[drawn["uri"].notna()]
     random = np.random.default_rng(1)
     vectors = random.normal(0, 1, (len(drawn), 8)).astype(np.float32)
@@ -166,7 +166,7 @@ def test_what_a_picture_adds_has_its_appeals_sign(trained, asked):
     added = model.picture_added(fitted, asked, rate)
 
     assert np.isnan(added[~asked.has_picture]).all()
-    drawn = post_worlds.draw(posts=700).set_index("post_id")["appeal"]
+    drawn = post_worlds.draw(posts=900).set_index("post_id")["appeal"]
     appeal = drawn.loc[asked.posts["post_id"]].to_numpy()[asked.has_picture]
     assert np.corrcoef(added[asked.has_picture, 0], appeal)[0, 1] > 0.7
     blind = trained.serving(dict.fromkeys(ACTIONS, Candidate("ridge", "tfidf")))
@@ -181,7 +181,9 @@ def by_name(one, place, asked, post: int) -> dict[str, float]:
     else:
         found = one.contributions(alone, place)[0, :-1]
     sums: dict[str, float] = {}
-    for name, value in zip(one.names(alone), found, strict=True):
+    for column, value in zip(one.names(alone), found, strict=True):
+        blind = column == "picture" and not alone.has_picture[0]
+        name = "no picture" if blind else column
         sums[name] = sums.get(name, 0.0) + float(value)
     return {name: value for name, value in sums.items() if value}
 

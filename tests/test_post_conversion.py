@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from jobs import champion, evaluation
 from jobs.calibration import NothingToLearnFrom
 from jobs.checks import CheckFailed
-from jobs.post_conversion import boosting, hybrid, job, pictures, reading, rows, slices
+from jobs.post_conversion import boosting, hybrid, job, model, pictures, reading, rows, slices
 from jobs.publish import NothingToPublish
 from jobs.settings import BadSetting
 
@@ -502,3 +502,108 @@ def test_a_pretrained_text_encoder_has_its_rows_and_must_stay(feed, tmp_path, mo
             job.score(feed, NIGHT, version, 0, 1)
     else:
         job.score(feed, NIGHT, version, 0, 1)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("ends", [False, True])
+def test_an_action_that_begins_or_ends_stops_no_night(feed, ends):
+    """The champion and the new version know different actions: both are asked about the new's."""
+    later = "update feature.post_day set shares = case when :ends then 0 else views / 20 end"
+    if not ends:
+        change(feed, "update feature.post_day set shares = 0")
+    job.run(feed, NIGHT)
+    known = model.load(champion.load_model(feed, VERSION)).actions
+    assert ("share" in known) == ends
+    change(feed, later, ends=ends)
+
+    job.run(feed, NIGHT + 8 * DAY)
+
+    newer = f"post_conversion-{NIGHT + 8 * DAY}-1"
+    assert ("share" in model.load(champion.load_model(feed, newer)).actions) != ends
+    asked = read(
+        feed,
+        "select model_version, count(*) from ops.evaluation where as_of = :as_of and stage = 'gate'"
+        " and metric like '%log_loss' and name in ('model', 'champion') group by 1",
+        as_of=NIGHT + 8 * DAY,
+    )
+    # Of all that became of a view, and of each action.
+    assert dict(asked) == dict.fromkeys([VERSION, newer], 4 if ends else 5)
+
+
+@pytest.mark.usefixtures("plain")
+def test_vectors_that_are_gone_when_the_day_is_scored_are_made_again(feed):
+    job.run(feed, NIGHT)
+    before = checksums(feed)
+    change(feed, "delete from feature.post_image_embedding where post_id % 4 = 1")
+    assert job.run(feed, NIGHT)
+    assert checksums(feed) == before
+    version = job.train(feed, NIGHT, model_version=VERSION)
+    change(feed, "delete from feature.post_image_embedding")
+
+    job.score(feed, NIGHT, version, 0, 1)
+    job.publish(feed, NIGHT, version, 1)
+
+    assert checksums(feed) == before
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_part_without_a_post_is_no_reason_to_stop(feed):
+    change(feed, *(f"delete from {table} where post_id % 2 = 1" for table in INSERT))
+
+    published = job.run(feed, NIGHT, shards=2)
+
+    assert published == read(feed, "select count(*) from bi.post_conversion")[0][0] > 0
+
+
+@pytest.mark.usefixtures("plain")
+def test_posts_that_were_deleted_since_do_not_change_their_topics_past(feed):
+    job.train(feed, NIGHT)
+    used = job._load(feed, VERSION)
+
+    def past() -> np.ndarray:
+        found = reading.posts(feed, NIGHT, at_publication=False)
+        history = reading.posts(feed, NIGHT, at_publication=True)
+        part = found[found["post_id"] % 3 == 0]
+        return job._rows(feed, NIGHT, used, part, history).layout
+
+    job.score(feed, NIGHT, VERSION, 0, 1)
+    before, staged = past(), rates_staged(feed)
+    change(
+        feed,
+        "update raw.post_text_df set known_to = :night where post_id % 3 = 1"
+        " and known_from < cast(:night as date) - 40",
+        night=NIGHT,
+    )
+    job.score(feed, NIGHT, VERSION, 0, 1)
+
+    assert (past() == before).all()
+    after = rates_staged(feed)
+    assert set(after) < set(staged)
+    assert after
+
+
+def rates_staged(feed: Engine) -> list[tuple]:
+    table = f"staging.post_conversion_{NIGHT:%Y%m%d}_0of1"
+    return read(feed, f"select post_id, action, predicted_rate from {table} order by 1, 2")
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_row_says_which_post_it_is_and_whether_it_was_learned_from(feed, drawn):
+    job.run(feed, NIGHT)
+
+    told = read(
+        feed,
+        "select post_id, topic, published_at, is_learned_from from bi.post_conversion"
+        " where action = 'like' order by 1",
+    )
+
+    begin = slices.gate_begin(NIGHT)
+    known = drawn.set_index("post_id")
+    assert [(post, topic, at) for post, topic, at, _ in told] == [
+        (post, known.loc[post, "topic"], known.loc[post, "published_at"]) for post, *_ in told
+    ]
+    learned = {post for post, *_, is_learned in told if is_learned}
+    assert learned == {
+        post for post, _, at, _ in told if at.date() + rows.WINDOW_DAYS * DAY <= begin
+    }
+    assert 0 < len(learned) < len(told)

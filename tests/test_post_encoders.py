@@ -265,7 +265,7 @@ def test_a_tflite_network_is_asked_in_its_own_numbers(configure, tmp_path, kind)
     [
         ("two", {}, "it has 1 inputs and 2 outputs; expected 1 each"),
         ("flat", {}, r"it takes \[1, 4, 8, 3\]; expected \[1, side, side, 3\]"),
-        ("float", {"weights": "random"}, "WEIGHTS is 'random', but .* brings its own weights; un"),
+        ("float", {"weights": "x.h5"}, "WEIGHTS is 'x.h5', but .* brings its own weights; un"),
         ("float", {"side": 96}, "SIDE is 96, but .* takes pictures of 16 x 16 pixels only; unset"),
     ],
 )

@@ -206,3 +206,53 @@ def test_rows_join_pictures_by_post_and_file_and_counts_stay_below_views():
     part = found.where(np.array([2, 0]))
     assert part.posts["post_id"].tolist() == [2, 0]
     assert part.vectors["svd"].tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("seen", [0.05, 0.03, 0.1, 0.2])
+def test_one_post_that_everybody_saw_does_not_tell_how_far_posts_differ(seen):
+    random = np.random.default_rng(6)
+    views = random.integers(50, 500, 600)
+    rate = np.full(600, 0.05)
+    counts = random.binomial(views, random.beta(0.05 * 80, 0.95 * 80, 600))
+    alone = rates.strength(counts, views, rate)
+    assert alone == pytest.approx(80, rel=0.25)
+
+    with_it = rates.strength(
+        np.append(counts, seen * 10_000_000), np.append(views, 10_000_000), np.append(rate, 0.05)
+    )
+
+    assert with_it == pytest.approx(alone, rel=0.1)
+
+
+def test_the_strength_of_a_rare_action_is_found_too():
+    random = np.random.default_rng(8)
+    views = random.integers(100, 1_000, 4_000)
+    counts = random.binomial(views, random.beta(0.001 * 20, 0.999 * 20, 4_000))
+
+    assert rates.strength(counts, views, np.full(4_000, 0.001)) == pytest.approx(20, rel=0.3)
+
+
+def test_without_a_view_more_than_one_there_is_nothing_to_tell_it_by():
+    assert rates.strength([0, 1], [0, 1], [0.1, 0.1]) == rates.STRONGEST
+
+
+def test_a_prediction_lies_within_its_interval():
+    rate = np.concatenate([np.logspace(-6, -1, 30), 1 - np.logspace(-6, -1, 30)])
+    for known in (1, 50, 584, 1e4, 1e6):
+        low, high = rates.interval(rate, known)
+        assert (low <= rate).all()
+        assert (rate <= high).all()
+        assert ((low >= 0) & (high <= 1)).all()
+
+
+def test_more_likes_than_views_are_no_rate_beyond_one():
+    """Counters that are not of one moment: likes of posts whose views nobody counted."""
+    base = posts_frame([0, 1, 20], ["a", "a", "a"], [60, 500, 0])
+    base["views_on_time"] = [0, 100, 100]
+
+    told = rows.topic_log_odds(base, base, ("like",))
+
+    assert np.isfinite(told).all()
+    prior = (100 + 1) / (100 + 100)
+    assert told[2, 0] == pytest.approx(rates.shrunk([100], [100], [prior], rows.TOPIC_VIEWS)[0])
+    assert np.isfinite(rates.shrunk([5], [0], [1.0], 10)).all()

@@ -662,7 +662,7 @@ def test_vectors_of_pictures_and_of_pretrained_encoders_go_with_who_reads_them(w
     }.items():  # fmt: skip
         given(
             "feature.post_image_embedding", encoder_version=encoder, post_id=1, uri="1.jpg",
-            embedding=[1.0], known_from=known,
+            embedding=[1.0], known_from=long_ago, embedded_at=known,
         )  # fmt: skip
     texts = ("sentence-live", "sentence-new", "sentence-old", "feed-read", "feed-old")
     for encoder in texts:

@@ -24,7 +24,6 @@ def _sums(query: str, words: str) -> gxe.UnexpectedRowsExpectation:
 CLIENTS = gx.ExpectationSuite(
     name="client_behavior.clients",
     expectations=[
-        gxe.ExpectTableRowCountToBeBetween(min_value=1, severity="critical"),
         gxe.ExpectColumnValuesToBeUnique(column="client_id", severity="critical"),
         gxe.ExpectColumnValuesToNotBeNull(column="current_state", severity="critical"),
         gxe.ExpectColumnValuesToNotBeNull(column="purchase_probability", severity="critical"),

@@ -28,6 +28,7 @@ HEALTHY_SECONDS = 600
 # A service that ended so often while we wait will not come up.
 RESTARTS = 3
 IMAGE_WEIGHTS = "NIGHTSHIFT_IMAGE_WEIGHTS"
+IMAGE_ROOTS = "NIGHTSHIFT_IMAGE_ROOTS"
 # what -> (the setting that changes it, default)
 PORTS = {
     "airflow": ("NIGHTSHIFT_AIRFLOW_PORT", 8080),
@@ -67,6 +68,11 @@ class Launched:
     begun: datetime
 
 
+def image_roots() -> list[str]:
+    """Return the folders that are set beside the platform's own."""
+    return [each for each in setting(IMAGE_ROOTS, "").split(":") if each]
+
+
 def port(what: str) -> int:
     """Return the port of airflow, mlflow or pages."""
     name, default = PORTS[what]
@@ -90,7 +96,7 @@ def platform_settings(server: Server) -> dict[str, str]:
         "NIGHTSHIFT_PAGES": str(state / "pages"),
         # Folders in which the uri of a picture is looked up, between colons; the simulated feed
         # draws below the first.
-        "NIGHTSHIFT_IMAGE_ROOTS": str(state / "pictures"),
+        IMAGE_ROOTS: ":".join(dict.fromkeys([str(state / "pictures"), *image_roots()])),
         # Nothing is downloaded unasked; pretrained weights are a setting away.
         IMAGE_WEIGHTS: setting(IMAGE_WEIGHTS, "random"),
         **{name: str(port(what)) for what, (name, _) in PORTS.items()},

@@ -49,7 +49,7 @@ NOT_A_PICTURE = f"not a picture ({', '.join(FORMATS)}), or one whose beginning i
 TRUNCATED = "the file ends before the picture does"
 BROKEN = "the picture is broken"
 # What another night may find in order, though the address is the same.
-MAY_PASS = (NO_ROOTS, OUTSIDE, NO_FILE, NOT_PERMITTED, UNREADABLE, EMPTY)
+MAY_PASS = (NO_ROOTS, OUTSIDE, NO_FILE, NOT_PERMITTED, UNREADABLE, EMPTY, TRUNCATED)
 
 # What Pillow was seen to raise on files with changed bytes, and the families that those belong to.
 ERRORS = (
@@ -165,7 +165,7 @@ def _path_of(uri: str) -> str:
                 raise Refused("file:// on another machine is not read; only folders are")
             path = unquote(address.path)
         elif scheme[2] or name == "data":
-            raise Refused(f"{name}: addresses are not fetched; only folders are read")
+            raise Refused(f"{name[:20]}: addresses are not fetched; only folders are read")
     try:
         encoded = os.fsencode(path)
     except UnicodeEncodeError:

@@ -1,6 +1,7 @@
 """Vectors of posts' pictures: each picture is embedded once by each encoder, and kept."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def embed_new(engine: Engine, as_of: date, encoder: ImageEncoder) -> Embedded:
         encoder_version=encoder.version,
     )
     embedded = refused = 0
+    why_not: Counter[str] = Counter()
     with ThreadPoolExecutor(THREADS) as pool:
         for block in _new_blocks(engine, as_of, encoder):
             uris = block["uri"].tolist()
@@ -72,11 +74,19 @@ def embed_new(engine: Engine, as_of: date, encoder: ImageEncoder) -> Embedded:
             pictures = [each for each in found if not isinstance(each, Refused)]
             reasons = [each.reason for each in found if isinstance(each, Refused)]
             _keep(engine, as_of, encoder, block[good], pictures)
-            _refuse(engine, as_of, block[~good], reasons)
+            _refuse(engine, as_of, encoder, block[~good], reasons)
+            why_not.update(reasons)
             embedded += len(pictures)
             refused += len(reasons)
     done = Embedded(int(counted["known"].iloc[0]), embedded, refused)
     log.info("pictures as of %s, %s: %s", as_of, encoder.version, done)
+    if refused:
+        log.warning(
+            "%d pictures of posts as of %s could not be had: %s; their posts go on without. "
+            "quarantine.post_picture names each; their files belong under %s",
+            refused, as_of, ", ".join(f"{n} {why}" for why, n in why_not.most_common()),
+            ", ".join(map(str, roots)) or "a folder that NIGHTSHIFT_IMAGE_ROOTS names",
+        )  # fmt: skip
     return done
 
 
@@ -154,7 +164,13 @@ def _keep(
         execute(connection, "post_conversion/clear_pictures.sql", **which)
 
 
-def _refuse(engine: Engine, as_of: date, block: pd.DataFrame, reasons: Sequence[str]) -> None:
+def _refuse(
+    engine: Engine,
+    as_of: date,
+    encoder: ImageEncoder,
+    block: pd.DataFrame,
+    reasons: Sequence[str],
+) -> None:
     if not reasons:
         return
     with engine.begin() as connection:
@@ -162,6 +178,7 @@ def _refuse(engine: Engine, as_of: date, block: pd.DataFrame, reasons: Sequence[
             connection,
             "post_conversion/refuse_pictures.sql",
             as_of=as_of,
+            encoder_version=encoder.version,
             post_ids=block["post_id"].tolist(),
             uris=block["uri"].tolist(),
             reasons=list(reasons),

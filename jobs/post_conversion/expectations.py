@@ -18,7 +18,6 @@ def _between(column: str, strict: bool) -> gxe.ExpectColumnValuesToBeBetween:
 POSTS = gx.ExpectationSuite(
     name="post_conversion.posts",
     expectations=[
-        gxe.ExpectTableRowCountToBeBetween(min_value=1, severity="critical"),
         gxe.ExpectCompoundColumnsToBeUnique(column_list=["post_id", "action"], severity="critical"),
         gxe.ExpectColumnValuesToNotBeNull(column="predicted_rate", severity="critical"),
         gxe.ExpectColumnValuesToNotBeNull(column="expected_rate", severity="critical"),

@@ -1,6 +1,7 @@
 """The experiments: every candidate on the same later posts, with and without pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,22 +22,30 @@ FIGURES = (
 Numbers = NDArray[np.float64]
 
 
-def losses(fitted: Mapping[str, Fitted], rows: Rows) -> dict[str, pd.DataFrame]:
+def losses(
+    fitted: Mapping[str, Fitted], rows: Rows, actions: Sequence[str] = ()
+) -> dict[str, pd.DataFrame]:
     """Return the gate's rows: post_id and, for each version, the log-loss of a post's views.
 
     Key ``all`` is the sum over actions, the log-likelihood of everything that became of a view; the
     other keys are actions. A post counts by its views: its loss is divided by the mean views of a
     post, so that the mean over posts is the loss of a view. A version that does not know an action
     says one half, and loses.
+
+    Args:
+        fitted: the versions.
+        rows: the posts.
+        actions: those that are asked about; default those of ``rows``.
     """
+    asked = tuple(actions) or rows.actions
     seen = rows.where(rows.views > 0)
-    counts, views = seen.counts(), seen.views
-    found = {name: {"post_id": seen.posts["post_id"].to_numpy()} for name in ("all", *rows.actions)}
+    counts, views = replace(seen, actions=asked).counts(), seen.views
+    found = {name: {"post_id": seen.posts["post_id"].to_numpy()} for name in ("all", *asked)}
     for version, one in fitted.items():
         told = model.predicted(one, seen)
         rate = {action: told[:, place] for place, action in enumerate(one.actions)}
         total = np.zeros(len(views))
-        for place, action in enumerate(rows.actions):
+        for place, action in enumerate(asked):
             chance = rate.get(action, np.full(len(views), 0.5))
             lost = rates.loss(counts[:, place], views, chance) / views.mean()
             found[action][version] = lost

@@ -147,7 +147,8 @@ def _lite(path: Path) -> ImageEncoder:
     """Return the encoder in a TFLite file."""
     if not path.is_file():
         raise BadSetting(f"{ENCODER_SETTING} is {str(path)!r}, and there is no such file")
-    if weights := setting(WEIGHTS_SETTING, ""):
+    # The two names may be a platform's defaults; a file was meant for another encoder.
+    if (weights := setting(WEIGHTS_SETTING, "")) not in ("", IMAGENET, RANDOM):
         raise BadSetting(
             f"{WEIGHTS_SETTING} is {weights!r}, but {path} brings its own weights; unset it"
         )

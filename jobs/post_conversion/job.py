@@ -106,20 +106,24 @@ def train(
 def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: int) -> int:
     """Score a part of the posts of SCORED_DAYS before ``as_of`` into its staging table.
 
-    Their pictures were embedded by `train`, once for all parts. Returns how many posts there are.
+    Their pictures were embedded by `train`, once for all parts; what is gone since, or came since,
+    is made here. Returns how many posts there are.
 
     Raises:
         WarehouseFull, WarehouseUnreachable: what was staged is undone.
     """
     with named_failures(engine, f"score {JOB} {as_of}"):
+        _embedded(engine, as_of, model_version)
         used = _load(engine, model_version)
         found = reading.posts(engine, as_of, at_publication=False)
+        # As at the training: a topic's past does not change with a post that was deleted since.
+        past = reading.posts(engine, as_of, at_publication=True)
         begin = pd.Timestamp(as_of - timedelta(days=SCORED_DAYS))
         recent = pd.to_datetime(found["published_day"]) >= begin
         part = found[recent & (found["post_id"] % shards == shard)]
         blocks = (
             scores.of_posts(
-                used.fitted, _rows(engine, as_of, used, part.iloc[first : first + BLOCK], found)
+                used.fitted, _rows(engine, as_of, used, part.iloc[first : first + BLOCK], past)
             )
             for first in range(0, len(part), BLOCK)
         )
@@ -321,11 +325,15 @@ def _decide(engine: Engine, as_of: date, trained: str, found: pd.DataFrame, retr
         live = champion.live_version(connection, JOB, as_of)
     wanted = list(dict.fromkeys([*compared, *([live] if live else [])]))
     asked = slices.gate_posts(found, as_of)
-    # From the registered files: what is tested is what serves.
+    # From the registered files: what is tested is what serves. Asked about is what the source does
+    # now, by the version that was trained on it: actions begin and end.
     losses: dict[str, pd.DataFrame] = {}
+    actions: tuple[str, ...] = ()
     for each in wanted:
         used = _load(engine, each)
-        own = experiments.losses({each: used.fitted}, _rows(engine, as_of, used, asked, found))
+        actions = actions or used.fitted.actions
+        rows_of = _rows(engine, as_of, used, asked, found)
+        own = experiments.losses({each: used.fitted}, rows_of, actions)
         for name, frame in own.items():
             losses[name] = frame.merge(losses[name], on="post_id") if name in losses else frame
     if live and live not in compared:
@@ -368,10 +376,11 @@ def _rows(
     vectors = reading.text_vectors(
         engine, part, fitted.text_version, used.texts, fitted.sentence_version
     )
-    pictures = rows.no_pictures()
+    pictures, width = rows.no_pictures(), 0
     if fitted.picture_version and fitted.axes:
         pictures = reading.pictures(engine, as_of, fitted.picture_version, fitted.axes)
-    return rows.build(part, fitted.actions, vectors, pictures, history)
+        width = fitted.axes.width
+    return rows.build(part, fitted.actions, vectors, pictures, history, width)
 
 
 def _save_encoders(used: Used, folder: Path) -> None:

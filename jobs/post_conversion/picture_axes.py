@@ -24,6 +24,11 @@ class Axes:
     centre: Matrix
     axes: Matrix
 
+    @property
+    def width(self) -> int:
+        """Return how many numbers a picture becomes."""
+        return int(self.axes.shape[1]) + len(NAMES)
+
     def reduced(self, vectors: Matrix) -> Matrix:
         """Return pictures x (our dimensions, then the statistics)."""
         network, plain = vectors[:, : len(self.centre)], vectors[:, len(self.centre) :]

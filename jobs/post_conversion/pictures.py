@@ -52,8 +52,8 @@ def foretold(
         top = 1.05 * float(rate[:, place].max())
         part.plot([0, top], [0, top], color=MISSING_COLOUR, linewidth=1)
         part.set_title(f"{action} ({fitted.serves[action]})", fontsize=8)
-        part.set_xlabel("predicted", fontsize=8)
-        part.set_ylabel("observed", fontsize=8)
+        part.set_xlabel("predicted share of views", fontsize=8)
+        part.set_ylabel("observed (area: views)", fontsize=8)
         part.tick_params(labelsize=7)
     return written(figure, path)
 
@@ -95,6 +95,7 @@ def picture_gain(path: Path, title: str, table: pd.DataFrame) -> Path:
             f"{action} (right of the line: pictures help)",
         )  # fmt: skip
         part.axvline(0, color=MISSING_COLOUR, linewidth=1)
+        part.set_xlabel("nats a view", fontsize=7)
     return written(figure, path)
 
 
@@ -106,6 +107,7 @@ def candidates(path: Path, title: str, table: pd.DataFrame) -> Path:
         rows = table[table["action"] == action].sort_values("log_loss", ascending=False)
         words = f"{action} (orange: serves)"
         _intervals(part, rows, "log_loss", "log_loss_low", "log_loss_high", words)
+        part.set_xlabel("nats a view", fontsize=7)
     return written(figure, path)
 
 
@@ -114,6 +116,14 @@ def _intervals(part: Any, rows: pd.DataFrame, value: str, low: str, high: str, w
         colour = COLOURS[1] if row["serves"] else MISSING_COLOUR
         part.plot([row[low], row[high]], [line, line], color=colour)
         part.plot(row[value], line, "o", color=colour, markersize=4)
+    first, last = _scale(np.concatenate([rows[low].to_numpy(float), rows[high].to_numpy(float)]))
+    part.set_xlim(first, last)
+    for line, at in enumerate(rows[value].to_numpy(float)):
+        if not first <= at <= last:  # said in words: on its scale all others would be one dot
+            part.text(
+                min(max(at, first), last), line, f" {at:.3g} ", fontsize=6, va="center",
+                ha="right" if at > last else "left", color=MISSING_COLOUR,
+            )  # fmt: skip
     names = [
         str(model.Candidate(row["model"], row["text"], row["with_pictures"]))
         for row in rows.to_dict("records")
@@ -121,6 +131,15 @@ def _intervals(part: Any, rows: pd.DataFrame, value: str, low: str, high: str, w
     part.set_yticks(range(len(names)), names, fontsize=6)
     part.set_title(words, fontsize=8)
     part.tick_params(axis="x", labelsize=7)
+
+
+def _scale(ends: Numbers) -> tuple[float, float]:
+    """Return the scale on which most intervals can be told apart."""
+    middle = float(np.median(ends))
+    reach = 6 * float(np.median(np.abs(ends - middle)))
+    near = ends[np.abs(ends - middle) <= reach]
+    room = 0.05 * float(near.max() - near.min()) or 1e-6
+    return float(near.min()) - room, float(near.max()) + room
 
 
 def _parts(title: str, number: int) -> tuple[Any, list[Any]]:

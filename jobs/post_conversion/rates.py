@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.optimize import minimize_scalar
+from scipy.special import betaln, expit
 from scipy.stats import beta, betabinom, rankdata
 
 LEAST, MOST = 1e-6, 1 - 1e-6  # rates that a prediction stays between
 WEAKEST, STRONGEST = 1.0, 1e6  # views
+GRID = 20  # strengths tried before the best is looked for between two
 TAIL = 0.025
 EXACT = 20_000  # views
 
@@ -34,16 +36,24 @@ def loss(count: ArrayLike, views: ArrayLike, rate: ArrayLike) -> Numbers:
 def strength(count: ArrayLike, views: ArrayLike, rate: ArrayLike) -> float:
     """Return how many views a prediction is worth, by how far counts lie from it.
 
-    By moments: of counts that are Beta-binomial around ``rate`` with intra-class correlation c, the
-    squared residual is on average n p (1 - p) (1 + (n - 1) c); strength is 1 / c - 1.
+    The most likely one of counts that are Beta-binomial around ``rate``. (By moments one post of
+    very many views would tell it alone.)
     """
     k, n, p = (np.asarray(each, float) for each in (count, views, rate))
-    chance = n * p * (1 - p)
-    more = float((chance * (n - 1)).sum())
-    if more <= 0:
+    seen = n > 1
+    k, n, p = np.minimum(k[seen], n[seen]), n[seen], np.clip(p[seen], LEAST, MOST)
+    if not len(n):
         return STRONGEST
-    correlation = float((((k - n * p) ** 2) - chance).sum()) / more
-    return float(np.clip(1 / correlation - 1, WEAKEST, STRONGEST)) if correlation > 0 else STRONGEST
+
+    def unlikely(log_strength: float) -> float:
+        a, b = p * np.exp(log_strength), (1 - p) * np.exp(log_strength)
+        return -float((betaln(k + a, n - k + b) - betaln(a, b)).sum())
+
+    grid = np.linspace(np.log(WEAKEST), np.log(STRONGEST), GRID)
+    best = int(np.argmin([unlikely(each) for each in grid]))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
+    found = minimize_scalar(unlikely, bounds=around, method="bounded")
+    return float(np.clip(np.exp(found.x), WEAKEST, STRONGEST))
 
 
 def worth(views: ArrayLike, known: float) -> Numbers:
@@ -58,10 +68,14 @@ def worth(views: ArrayLike, known: float) -> Numbers:
 
 
 def interval(rate: ArrayLike, known: ArrayLike) -> tuple[Numbers, Numbers]:
-    """Return the 95 % interval of the true rate around predictions of so many views' worth."""
+    """Return the 95 % interval of the true rate around predictions of so many views' worth.
+
+    The prediction is always within: where it is worth less than one action, most of the
+    distribution lies at nearly nothing, and the mean above the interval of its middle.
+    """
     p, views = np.asarray(rate, float), np.asarray(known, float)
     low, high = (beta.ppf(q, p * views, (1 - p) * views) for q in (TAIL, 1 - TAIL))
-    return np.clip(low, 0, 1), np.clip(high, 0, 1)
+    return np.clip(np.minimum(low, p), 0, 1), np.clip(np.maximum(high, p), 0, 1)
 
 
 def expected(rate: ArrayLike, known: float, count: ArrayLike, views: ArrayLike) -> Numbers:
@@ -87,7 +101,7 @@ def coverage(count: ArrayLike, views: ArrayLike, rate: ArrayLike, known: float) 
 
 def shrunk(count: ArrayLike, views: ArrayLike, prior: ArrayLike, known: float) -> Numbers:
     """Return the log-odds of observed rates, drawn towards ``prior`` as ``known`` views would."""
-    p = expected(prior, known, count, views)
+    p = np.clip(expected(prior, known, count, views), LEAST, MOST)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 

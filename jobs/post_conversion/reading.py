@@ -110,7 +110,9 @@ def text_vectors(
         if folder is None or sentence != (now := sentence_version()):
             raise BadSetting(
                 f"the model reads texts by {sentence}, and {pretrained.SETTING} names "
-                f"{now if folder else 'none'}: set it back, or retrain the day"
+                f"{now if folder else 'none'}: set it back, or retrain the day; where an older "
+                "version serves it, promote the new one: python -m jobs versions post_conversion "
+                "lists them"
             )
         vectors["sentence"] = kept.embed_by(
             engine, sentence, found, lambda texts: pretrained.encoded(folder, texts)

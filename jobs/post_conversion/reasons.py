@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from jobs.calibration import Calibration
 from jobs.post_conversion.boosting import Boosting
 from jobs.post_conversion.regression import Regression
-from jobs.post_conversion.rows import Rows
+from jobs.post_conversion.rows import Flags, Rows
 
 MOST = 5
+# What a model says of a picture that is not there is a reason, too.
+PICTURE, NO_PICTURE = "picture", "no picture"
 
 Numbers = NDArray[np.float64]
 
@@ -48,10 +50,10 @@ def of_rows(one: Any, place: int, rows: Rows, calibration: Calibration) -> Reaso
     names, group = np.unique(np.array(one.names(rows), dtype=str), return_inverse=True)
     columns = np.arange(len(group))
     alike = sp.csr_matrix((np.ones(len(group)), (columns, group)), (len(group), len(names)))
-    return _largest(names, (table @ alike) * calibration.slope)
+    return _largest(names, (table @ alike) * calibration.slope, rows.has_picture)
 
 
-def _largest(names: NDArray[np.str_], table: sp.csr_matrix) -> Reasons:
+def _largest(names: NDArray[np.str_], table: sp.csr_matrix, has_picture: Flags) -> Reasons:
     """Return the largest of each row; ``names`` of the columns are in their order."""
     table.sort_indices()
     counts = np.diff(table.indptr)
@@ -74,8 +76,10 @@ def _largest(names: NDArray[np.str_], table: sp.csr_matrix) -> Reasons:
     value = table.data[chosen].astype(np.float32)
     ends = np.cumsum(np.bincount(row[chosen], minlength=len(counts)))
     offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    name = table.indices[chosen]
+    name = np.where((names[name] == PICTURE) & ~has_picture[row[chosen]], len(names), name)
     told = pa.DictionaryArray.from_arrays(
-        pa.array(table.indices[chosen], pa.int32()), pa.array(names.tolist(), pa.string())
+        pa.array(name, pa.int32()), pa.array([*names.tolist(), NO_PICTURE], pa.string())
     ).dictionary_decode()
     return Reasons(
         pa.ListArray.from_arrays(offsets, told),

@@ -97,7 +97,9 @@ def fit(
     weights, intercepts = [], []
     for place, known in enumerate(strengths):
         rate = counts[:, place].sum() / max(views.sum(), 1)
-        wanted = rates.shrunk(counts[:, place], views, max(rate, rates.LEAST), known)
+        wanted = rates.shrunk(
+            counts[:, place], views, np.clip(rate, rates.LEAST, rates.MOST), known
+        )
         worth = rates.worth(views, known)
         models = [LinearRegression()] if plain else [Ridge(penalty) for penalty in PENALTIES]
         found = []

@@ -96,6 +96,7 @@ def build(
     vectors: Mapping[str, Matrix],
     pictures: pd.DataFrame,
     history: pd.DataFrame | None = None,
+    picture_width: int = 0,
 ) -> Rows:
     """Return the posts as models read them.
 
@@ -106,11 +107,12 @@ def build(
         pictures: post_id, uri and vector of the pictures that could be read, all of one length; or
             `no_pictures`.
         history: rows of posts.sql that topics' past rates are counted from; default ``posts``.
+        picture_width: length of a picture's vector, where ``pictures`` has none.
     """
     posts = posts.reset_index(drop=True)
     found = posts[["post_id", "uri"]].merge(pictures, how="left", on=["post_id", "uri"])
     has_picture = found["vector"].notna().to_numpy()
-    width = len(pictures["vector"].iloc[0]) if len(pictures) else 0
+    width = len(pictures["vector"].iloc[0]) if len(pictures) else picture_width
     picture = np.zeros((len(posts), width), np.float32)
     if has_picture.any():
         picture[has_picture] = np.stack(found.loc[has_picture, "vector"].tolist())
@@ -142,7 +144,8 @@ def topic_log_odds(
     views = history["views_on_time"].to_numpy(float)
     share = np.minimum(1, POST_VIEWS / np.maximum(views, 1))
     counted = history[["topic", *told]].assign(over=over)
-    counted[told] = counted[told].to_numpy(float) * share[:, None]
+    # Counters that are not of one moment tell of more likes than views.
+    counted[told] = np.minimum(counted[told].to_numpy(float), views[:, None]) * share[:, None]
     asked = pd.to_datetime(posts["published_day"])
     total = _before(counted.drop(columns="topic"), asked, told)
     found = np.zeros((len(posts), 1 + len(actions)))

@@ -22,6 +22,14 @@ METRICS = {
     "ndcg@10": ("NDCG@10 of likes", False),
     "hitrate@5": ("Hit rate@5", False),
     "coverage@10": ("Coverage@10", False),
+    "next_log_loss": ("Log-loss of the next state (decides)", True),
+    "purchase_log_loss": ("Log-loss of a purchase", True),
+    "churn_log_loss": ("Log-loss of leaving", True),
+    "view_log_loss": ("Log-loss of a view (decides)", True),
+    "like_log_loss": ("Its likes", True),
+    "share_log_loss": ("Its shares", True),
+    "comment_log_loss": ("Its comments", True),
+    "hide_log_loss": ("Its hides", True),
 }
 
 

@@ -18,7 +18,7 @@ with live as (
 
 delete from feature.post_image_embedding
 where
-    known_from < cast(:first_day as date)
+    embedded_at < cast(:first_day as date)
     and not exists (
         select from ops.model_version as version
         left join live on version.model_version = live.model_version
