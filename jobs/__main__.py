@@ -3,7 +3,7 @@
 import getpass
 import importlib
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Annotated
@@ -331,7 +331,10 @@ def load(
         last_day=last.date() if last else None,
         report=typer.echo,
     )
-    typer.echo(f"loaded {days[0]} to {days[1]}; next: python -m jobs run JOB --as-of YYYY-MM-DD")
+    typer.echo(
+        f"loaded {days[0]} to {days[1]}; next: make up; python -m jobs run JOB --as-of "
+        f"{days[1] + timedelta(days=1)}"
+    )
 
 
 @app.command()

@@ -16,7 +16,17 @@ from sqlalchemy import Engine, text
 from jobs import champion, evaluation
 from jobs.calibration import NothingToLearnFrom
 from jobs.checks import CheckFailed
-from jobs.post_conversion import boosting, hybrid, job, model, pictures, reading, rows, slices
+from jobs.post_conversion import (
+    boosting,
+    hybrid,
+    job,
+    model,
+    pictures,
+    reading,
+    rows,
+    scores,
+    slices,
+)
 from jobs.publish import NothingToPublish
 from jobs.settings import BadSetting
 
@@ -607,3 +617,73 @@ def test_a_row_says_which_post_it_is_and_whether_it_was_learned_from(feed, drawn
         post for post, _, at, _ in told if at.date() + rows.WINDOW_DAYS * DAY <= begin
     }
     assert 0 < len(learned) < len(told)
+
+
+def test_a_text_that_is_known_later_is_not_read_and_late_views_are_not_on_time(feed):
+    post = read(feed, "select min(post_id) from raw.post_text_df")[0][0]
+    other = post + 1
+    change(
+        feed,
+        "update raw.post_text_df set known_from = :later where post_id = :post",
+        "update feature.post_day set known_from = event_day + 3 where post_id = :other"
+        " and event_day = (select min(event_day) from feature.post_day where post_id = :other)",
+        later=NIGHT + 3 * DAY,
+        post=post,
+        other=other,
+    )
+
+    for at_publication in (True, False):
+        found = reading.posts(feed, NIGHT, at_publication).set_index("post_id")
+        assert post not in found.index
+        assert 0 < found.loc[other, "views_on_time"] < found.loc[other, "views"]
+    rest = found.drop(index=other)
+    rest = rest[rest["mature"]]
+    assert (rest["views_on_time"] == rest["views"]).all()
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_is_scored_is_recent_and_read_as_it_is_now(feed, monkeypatch):
+    """Also a post with more likes than views, as counters that are not of one moment tell."""
+    asked, seen = [], []
+    decide, of_posts = champion.decide, scores.of_posts
+
+    def watched(*told, **more):
+        asked.append(set(more["guards"]))
+        return decide(*told, **more)
+
+    def scored(fitted, part):
+        seen.append(part.posts[["post_id", "text", "published_day"]])
+        return of_posts(fitted, part)
+
+    monkeypatch.setattr(champion, "decide", watched)
+    monkeypatch.setattr(scores, "of_posts", scored)
+    monkeypatch.setattr(job, "SCORED_DAYS", 30)
+    monkeypatch.setattr(job, "BLOCK", 50)
+    last = (
+        "(select max(post_id) from feature.post_life where published_at < cast(:night as date) - 2)"
+    )
+    change(
+        feed,
+        f"update raw.post_text_df set known_to = :night where post_id = {last}",
+        "insert into raw.post_text_df (post_id, text, topic, known_from)"
+        f" select post_id, 'edited', topic, :night from raw.post_text_df where post_id = {last}",
+        f"update feature.post_day set likes = 3 * views where post_id = {last}",
+        night=NIGHT,
+    )
+
+    job.run(feed, NIGHT)
+
+    assert asked == [{f"{action}_log_loss" for action in rows.ACTIONS}]
+    assert max(map(len, seen)) <= 50
+    found = pd.concat(seen)
+    assert found["post_id"].is_unique
+    assert pd.to_datetime(found["published_day"]).min() >= pd.Timestamp(NIGHT - 30 * DAY)
+    assert (found["text"] == "edited").sum() == 1
+    rate = read(
+        feed,
+        f"select observed_rate, expected_rate from bi.post_conversion where post_id = {last}"
+        " and action = 'like'",
+        night=NIGHT,
+    )
+    assert rate[0][0] == 1
+    assert rate[0][1] < 1

@@ -256,3 +256,17 @@ def test_more_likes_than_views_are_no_rate_beyond_one():
     prior = (100 + 1) / (100 + 100)
     assert told[2, 0] == pytest.approx(rates.shrunk([100], [100], [prior], rows.TOPIC_VIEWS)[0])
     assert np.isfinite(rates.shrunk([5], [0], [1.0], 10)).all()
+
+
+@pytest.mark.parametrize("posts", [5, 19, 60, 600])
+def test_no_post_counts_for_more_than_its_share(posts):
+    views = np.random.default_rng(2).integers(50, 500, posts).astype(float)
+
+    found = rates.capped(np.append(views, 10_000_000), 0.05)
+
+    assert found[-1] / found.sum() == pytest.approx(max(0.05, 2 / (posts + 1)), rel=1e-6)
+    assert (found[:-1] == np.minimum(views, found[-1])).all()
+    even = np.full(posts, 100.0)
+    assert (rates.capped(even, 0.05) == even).all()
+    assert rates.capped([], 0.05).tolist() == []
+    assert rates.capped([0, 0], 0.05).tolist() == [0, 0]

@@ -67,6 +67,19 @@ def worth(views: ArrayLike, known: float) -> Numbers:
     return np.asarray(n / (1 + np.maximum(n - 1, 0) / (known + 1)))
 
 
+def capped(views: ArrayLike, share: float) -> Numbers:
+    """Return views, of no post more than ``share`` of what is returned of all.
+
+    Of too few posts for that, of none more than twice as many as if all had the same.
+    """
+    n = np.asarray(views, float)
+    share = max(share, 2 / max(len(n), 1))
+    most = float(n.max(initial=0))
+    while (less := share * float(np.minimum(n, most).sum())) < most * (1 - 1e-9):
+        most = less
+    return np.asarray(np.minimum(n, most))
+
+
 def interval(rate: ArrayLike, known: ArrayLike) -> tuple[Numbers, Numbers]:
     """Return the 95 % interval of the true rate around predictions of so many views' worth.
 

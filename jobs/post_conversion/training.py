@@ -24,6 +24,7 @@ from jobs.post_conversion.rows import Rows
 
 LEAST_POSTS = 60
 CHOSEN_SHARE = 0.25
+LARGEST_SHARE = 0.05
 
 Numbers = NDArray[np.float64]
 
@@ -130,24 +131,18 @@ def fit_all(rows: Rows) -> Trained:
             models[Candidate("hybrid", source, with_pictures)] = hybrid.fit(
                 learned, chosen_by, source, known, with_pictures
             )
-    return _judged(models, chosen_by, known)
+    return _judged(models, chosen_by)
 
 
-def _judged(models: Mapping[Candidate, Any], chosen_by: Rows, known: Numbers) -> Trained:
-    """Return the candidates with what calibrates them and what they lose on later posts.
-
-    Args:
-        models: the candidates.
-        chosen_by: the later posts.
-        known: by action, how many views a prediction is worth, as the earlier posts tell.
-    """
+def _judged(models: Mapping[Candidate, Any], chosen_by: Rows) -> Trained:
+    """Return the candidates with what calibrates them and what they lose on later posts."""
     counts, views = chosen_by.counts(), chosen_by.views
     maps, losses, told = {}, [], {}
     for candidate, one in models.items():
         log_odds = one.log_odds(chosen_by)
         for place, action in enumerate(chosen_by.actions):
             z, count = log_odds[:, place], counts[:, place]
-            maps[candidate, action] = _map(z, count, views, known[place])
+            maps[candidate, action] = _map(z, count, views)
             rate = rates.rate_of(logistic_map.apply(maps[candidate, action], z))
             told[candidate, action] = rate
             lost = rates.loss(count, views, rate).sum() / views.sum()
@@ -162,13 +157,14 @@ def _judged(models: Mapping[Candidate, Any], chosen_by: Rows, known: Numbers) ->
     return Trained(models, maps, selection, strengths, chosen_by.actions)
 
 
-def _map(z: Numbers, count: Numbers, views: Numbers, known: float) -> Calibration:
+def _map(z: Numbers, count: Numbers, views: Numbers) -> Calibration:
     """Return what calibrates log-odds by views of later posts; nothing where all say the same.
 
-    A post weighs what its views are worth: by all of them, one that many saw would be the map.
+    A post weighs its views, but no more than LARGEST_SHARE of all: one that everybody saw would be
+    the map.
     """
     label = np.repeat([1.0, 0.0], len(z))
-    share = rates.worth(views, known) / np.maximum(views, 1)
+    share = rates.capped(views, LARGEST_SHARE) / np.maximum(views, 1)
     weight = np.concatenate([count * share, (views - count) * share])
     if not 0 < count.sum() < views.sum():
         return Calibration()
