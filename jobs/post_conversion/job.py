@@ -94,13 +94,16 @@ def train(
     with only_run(engine, f"train {JOB}", as_of):
         if model_version:
             champion.require_fit_for(engine, JOB, model_version, as_of)
-            return _embedded(engine, as_of, model_version)
-        with engine.connect() as connection:
-            trained = champion.trained_version(connection, JOB, as_of)
-        found = reading.posts(engine, as_of, at_publication=True)
-        if trained is None or retrain:
-            trained = _train(engine, as_of, found)
-        return _embedded(engine, as_of, _decide(engine, as_of, trained, found, retrain))
+            version = model_version
+        else:
+            with engine.connect() as connection:
+                trained = champion.trained_version(connection, JOB, as_of)
+            found = reading.posts(engine, as_of, at_publication=True)
+            if trained is None or retrain:
+                trained = _train(engine, as_of, found)
+            version = _decide(engine, as_of, trained, found, retrain)
+        _embed(engine, as_of, _load(engine, version))
+    return version
 
 
 def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: int) -> int:
@@ -113,8 +116,8 @@ def score(engine: Engine, as_of: date, model_version: str, shard: int, shards: i
         WarehouseFull, WarehouseUnreachable: what was staged is undone.
     """
     with named_failures(engine, f"score {JOB} {as_of}"):
-        _embedded(engine, as_of, model_version)
         used = _load(engine, model_version)
+        _embed(engine, as_of, used)
         found = reading.posts(engine, as_of, at_publication=False)
         # As at the training: a topic's past does not change with a post that was deleted since.
         past = reading.posts(engine, as_of, at_publication=True)
@@ -310,12 +313,10 @@ def _train(engine: Engine, as_of: date, found: pd.DataFrame) -> str:
     return version
 
 
-def _embedded(engine: Engine, as_of: date, version: str) -> str:
-    """Embed what the version's encoder has not embedded yet, and return the version."""
-    used = _load(engine, version)
+def _embed(engine: Engine, as_of: date, used: Used) -> None:
+    """Embed the pictures that the version's encoder has not embedded yet."""
     if used.pictures is not None:
         embedding.embed_new(engine, as_of, used.pictures)
-    return version
 
 
 def _decide(engine: Engine, as_of: date, trained: str, found: pd.DataFrame, retrained: bool) -> str:

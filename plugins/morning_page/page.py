@@ -26,10 +26,10 @@ METRICS = {
     "purchase_log_loss": ("Log-loss of a purchase", True),
     "churn_log_loss": ("Log-loss of leaving", True),
     "view_log_loss": ("Log-loss of a view (decides)", True),
-    "like_log_loss": ("Its likes", True),
-    "share_log_loss": ("Its shares", True),
-    "comment_log_loss": ("Its comments", True),
-    "hide_log_loss": ("Its hides", True),
+    "like_log_loss": ("Log-loss of likes", True),
+    "share_log_loss": ("Log-loss of shares", True),
+    "comment_log_loss": ("Log-loss of comments", True),
+    "hide_log_loss": ("Log-loss of hides", True),
 }
 
 
