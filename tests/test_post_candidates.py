@@ -16,6 +16,7 @@ from jobs.post_conversion import (
     experiments,
     hybrid,
     model,
+    rates,
     reasons,
     regression,
     rows,
@@ -330,3 +331,22 @@ def test_one_post_that_everybody_saw_changes_little_for_the_others(learned, aske
     ]
     # Its like rate is .15, that of all others .1.
     assert np.median(told[1] / told[0]) < 1.3
+
+
+@pytest.mark.parametrize("size", [1, 30, 3_000])
+def test_scores_that_rank_later_posts_backwards_say_one_rate_for_all(size):
+    """Least squares with more words than posts may be as wild as that."""
+    random = np.random.default_rng(9)
+    views = random.integers(50, 500, 150).astype(float)
+    true = np.clip(0.1 + 0.03 * random.normal(size=150), 0.01, 0.3)
+    count = random.binomial(views.astype(int), true).astype(float)
+
+    backwards = training._map(-size * true, count, views)
+    forwards = training._map(size * true, count, views)
+
+    assert backwards.slope == 0
+    rate = rates.rate_of(np.full(150, backwards.intercept))
+    assert rate[0] == pytest.approx(count.sum() / views.sum())
+    assert forwards.slope > 0
+    told = rates.rate_of(forwards.intercept + forwards.slope * size * true)
+    assert rates.loss(count, views, told).sum() < rates.loss(count, views, rate).sum()

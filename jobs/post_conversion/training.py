@@ -158,7 +158,7 @@ def _judged(models: Mapping[Candidate, Any], chosen_by: Rows) -> Trained:
 
 
 def _map(z: Numbers, count: Numbers, views: Numbers) -> Calibration:
-    """Return what calibrates log-odds by views of later posts; nothing where all say the same.
+    """Return what calibrates log-odds by views of later posts; nothing where all end alike.
 
     A post weighs its views, but no more than LARGEST_SHARE of all: one that everybody saw would be
     the map.
@@ -168,7 +168,16 @@ def _map(z: Numbers, count: Numbers, views: Numbers) -> Calibration:
     weight = np.concatenate([count * share, (views - count) * share])
     if not 0 < count.sum() < views.sum():
         return Calibration()
-    return logistic_map.fit(np.tile(z, 2), label, weight)
+    found = logistic_map.fit(np.tile(z, 2), label, weight)
+    # Scores that rank later posts backwards keep their slope there, however wild they are; what
+    # says less than one rate for all says one rate for all.
+    level = np.log(weight[: len(z)].sum()) - np.log(weight[len(z) :].sum())
+    flat = Calibration(0.0, float(level))
+    return min((found, flat), key=lambda one: _lost(one, z, count * share, views * share))
+
+
+def _lost(one: Calibration, z: Numbers, count: Numbers, views: Numbers) -> float:
+    return float(rates.loss(count, views, rates.rate_of(logistic_map.apply(one, z))).sum())
 
 
 def baselines(trained: Trained) -> dict[str, Fitted]:
