@@ -17,6 +17,8 @@ from jobs.local.databases import Server
 from jobs.settings import state_dir
 from jobs.warehouse import engine
 
+# Where `make up` keeps its platform: known before tests are sent elsewhere.
+STATE = state_dir()
 NAMES = {"app": "app_test", "warehouse": "warehouse_test"}
 FOLDERS = "nightshift-test-"
 SCHEMAS = ("raw", "quarantine", "feature", "result", "experiment", "ops", "bi", "staging", "optuna")
@@ -56,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
 
 
+@pytest.fixture(autouse=True)
+def no_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Read no setting of a platform that `make demo` left beside the tests."""
+    monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path / "no-platform"))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """Yield a server with this session's own databases, dropped at its end.
@@ -65,8 +73,8 @@ def server() -> Iterator[Server]:
     """
     if url := os.environ.get("DATABASE_URL"):
         # Roles are the server's, not the session's: keep the passwords that `make up` knows.
-        with state.locked(Path(f"{state_dir()}-test"), "make test"):
-            yield from serve(Server(url, state.prepare(state_dir())))
+        with state.locked(Path(f"{STATE}-test"), "make test"):
+            yield from serve(Server(url, state.prepare(STATE)))
         return
     clear_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()

@@ -500,10 +500,21 @@ def test_users_see_the_lists_published_for_their_day_and_what_they_saw_is_logged
         assert row["sources"] == [1 + (post - FIRST_POST_ID) % 2 for post in row["post_ids"]]
 
 
-def test_pictures_of_the_feed_are_where_jobs_are_told_to_look(feed_platform, folder, as_role):
+def test_pictures_of_the_feed_are_where_jobs_are_told_to_look(
+    feed_platform, folder, as_role, monkeypatch, tmp_path
+):
     server = feed_platform.server
     told = services.platform_settings(server)["NIGHTSHIFT_IMAGE_ROOTS"]
     assert told == feed_platform.settings["NIGHTSHIFT_IMAGE_ROOTS"] == str(folder / "pictures")
+    monkeypatch.setenv("NIGHTSHIFT_IMAGE_ROOTS", f"/photos:{folder}/pictures")
+    told = services.platform_settings(server)["NIGHTSHIFT_IMAGE_ROOTS"]
+    assert told == f"{folder}/pictures:/photos"
+    # A call without it does not go on with what an env file, perhaps of a moved folder, names.
+    monkeypatch.delenv("NIGHTSHIFT_IMAGE_ROOTS")
+    monkeypatch.setenv("NIGHTSHIFT_STATE", str(tmp_path))
+    (tmp_path / "env").write_text("NIGHTSHIFT_IMAGE_ROOTS=/moved/pictures\n")
+    told = services.platform_settings(server)["NIGHTSHIFT_IMAGE_ROOTS"]
+    assert told == str(folder / "pictures")
 
     feed.play(feed_platform, SMALL, PLAYED + timedelta(days=1), progress.quiet)
 

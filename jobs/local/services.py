@@ -69,8 +69,11 @@ class Launched:
 
 
 def image_roots() -> list[str]:
-    """Return the folders that are set beside the platform's own."""
-    return [each for each in setting(IMAGE_ROOTS, "").split(":") if each]
+    """Return the folders that this call is given beside the platform's own.
+
+    Not those of the env file: a state folder that was moved would go on naming its old place.
+    """
+    return [each for each in os.environ.get(IMAGE_ROOTS, "").split(":") if each]
 
 
 def port(what: str) -> int:
